@@ -1,0 +1,15 @@
+package event
+
+import "errors"
+
+// Questions that callers ask of an error.
+var (
+	// ErrNotFound: no such event, handler or source.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the event is in a status that does not allow the step, or
+	// someone else changed it first. Nothing was changed.
+	ErrConflict = errors.New("conflict")
+	// ErrUnavailable: eventd is shutting down or cannot take it now. Nothing
+	// was stored; the caller may try again.
+	ErrUnavailable = errors.New("unavailable")
+)

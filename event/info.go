@@ -1,0 +1,99 @@
+package event
+
+import "time"
+
+// Filter selects records. Empty fields select everything.
+type Filter struct {
+	Table         Table
+	Status        Status
+	MessageType   string
+	Handler       string
+	Route         string
+	Reason        Reason
+	SourceService string
+	CorrelationID string
+	Since, Until  time.Time // of creation; Since included, Until not
+}
+
+// Page is what to return of the records that a [Filter] selects.
+type Page struct {
+	Limit       int    // at least 1
+	After       uint64 // continue behind the record with this Seq; 0 from the start
+	OldestFirst bool
+}
+
+// Counts is the number of events by table and status.
+type Counts map[Table]map[Status]int
+
+// HandlerInfo tells how a handler stands.
+type HandlerInfo struct {
+	Name        string    `json:"name"`
+	Kind        string    `json:"kind"`
+	Service     string    `json:"service"`
+	Target      string    `json:"target"` // URL, subject or path, without secrets
+	Concurrency int       `json:"concurrency"`
+	InFlight    int       `json:"in_flight"`
+	Queue       int       `json:"queue"`   // due now, waiting for a slot
+	Retries     int       `json:"retries"` // scheduled for later
+	Paused      bool      `json:"paused"`
+	PauseReason string    `json:"pause_reason,omitempty"` // manual, gone
+	RestUntil   time.Time `json:"rest_until,omitzero"`
+}
+
+// SourceInfo tells how a source stands.
+type SourceInfo struct {
+	Name       string `json:"name"`
+	Subject    string `json:"subject"`
+	Stream     string `json:"stream"`
+	Consumer   string `json:"consumer"`
+	Table      Table  `json:"table"`
+	Connected  bool   `json:"connected"`
+	Paused     bool   `json:"paused"`
+	Problem    string `json:"problem,omitempty"` // why it is not receiving
+	Pending    uint64 `json:"pending"`           // in the stream, not delivered yet
+	AckPending int    `json:"ack_pending"`
+}
+
+// RouteInfo tells how a route is configured.
+type RouteInfo struct {
+	Name        string   `json:"name"`
+	MessageType []string `json:"message_type"`
+	Table       string   `json:"table,omitempty"`
+	When        string   `json:"when,omitempty"`
+	Handlers    []string `json:"handlers"`
+	Continue    bool     `json:"continue,omitempty"`
+}
+
+// StoreInfo tells how the store stands. Sizes are in bytes.
+type StoreInfo struct {
+	Path        string               `json:"path"`
+	Size        int64                `json:"size"`
+	Free        int64                `json:"free"` // inside the file, reusable
+	Outbox      int                  `json:"outbox"`
+	Quarantined int                  `json:"quarantined"`
+	Oldest      map[Status]time.Time `json:"-"` // creation of the oldest open event by status
+}
+
+// Explanation is one route's verdict on an event.
+type Explanation struct {
+	Route    string   `json:"route"`
+	Matched  bool     `json:"matched"`
+	Handlers []string `json:"handlers,omitempty"`
+	Why      string   `json:"why"` // one sentence
+}
+
+// Snapshot is what the gauges show, taken when someone asks.
+type Snapshot struct {
+	Counts    Counts
+	Handlers  []HandlerInfo
+	Sources   []SourceInfo
+	Store     StoreInfo
+	Connected bool // to NATS
+}
+
+// RedriveOrder asks for one event to be handled again.
+type RedriveOrder struct {
+	Handler string // instead of the deliveries it has; "" for those
+	Detail  string // why, for the timeline
+	By      string // the service or person that asks
+}

@@ -1,0 +1,74 @@
+package event
+
+import "time"
+
+// Message is an event on its way into the store: decoded, not yet routed.
+type Message struct {
+	Event
+	Payload []byte
+	// Problem is why it cannot be handled though it is kept: [Undecodable] or
+	// [Invalid], with a Detail for people. Both are "" for a sound message.
+	Problem Reason
+	Detail  string
+}
+
+// Receipt says what became of a [Message].
+type Receipt struct {
+	Table     Table
+	ID        string
+	Duplicate bool // it was stored before; nothing new was
+}
+
+// Attempt is one execution, handed to a handler. The handler must not change
+// what it points to: other deliveries of the same event read it as well.
+type Attempt struct {
+	Event      *Event
+	Payload    []byte
+	Handler    string
+	Route      string
+	Number     int // 1 for the first of this generation
+	Generation int
+}
+
+// Outcome is the class of an [Answer].
+type Outcome uint8
+
+// The outcomes of an attempt.
+const (
+	Done  Outcome = 1 // handled: COMPLETED
+	Again Outcome = 2 // may succeed later: RETRY, or FAILED when the policy is exhausted
+	Never Outcome = 3 // trying again would not help: ERROR
+)
+
+// Answer is what came of an [Attempt].
+type Answer struct {
+	Outcome Outcome
+	Reason  Reason // "" when Done
+	Detail  string // at most [MaxDetail] bytes
+	Code    int    // HTTP status, 0 for none
+	Took    time.Duration
+	// Rest asks for no attempt at this handler for so long: Retry-After.
+	Rest time.Duration
+	// Uncharged answers do not count against the policy: 429.
+	Uncharged bool
+	// Pause asks to pause the handler until a person resumes it: 410.
+	Pause bool
+	// FollowUps are the events in the answer, in their order. Table, creation
+	// and correlation are completed by the router.
+	FollowUps []Message
+	// Sent are the bodies that left eventd and are to be kept as payload rows.
+	// Their Body is nil: it is the event's own.
+	Sent []Payload
+}
+
+// Publication is a message to be published to JetStream, kept in the outbox
+// until the server has acknowledged it.
+type Publication struct {
+	ID      uint64 // its place in the outbox
+	Subject string
+	Header  map[string]string
+	Body    []byte
+	// EventSeq is the event it stands for. Where the body was too large to be
+	// kept twice, Body is nil and is read from there.
+	EventSeq uint64
+}
