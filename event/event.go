@@ -121,3 +121,18 @@ type Payload struct {
 	CreatedBy     string
 	CreatedAt     time.Time
 }
+
+// Derive sets the status and reason of an event from its deliveries: those of
+// the least finished one; once all have ended, FAILED and ERROR stand above
+// COMPLETED. It leaves an event without deliveries as it is.
+func (s *State) Derive() {
+	worst := -1
+	for i := range s.Deliveries {
+		if worst < 0 || rank[s.Deliveries[i].Status] > rank[s.Deliveries[worst].Status] {
+			worst = i
+		}
+	}
+	if worst >= 0 {
+		s.Status, s.Reason = s.Deliveries[worst].Status, s.Deliveries[worst].Reason
+	}
+}

@@ -48,3 +48,6 @@ const PoisonAfter = 3
 
 // HTTPStatus returns the reason for an HTTP status code: http_503 for 503.
 func HTTPStatus(code int) Reason { return Reason("http_" + strconv.Itoa(code)) }
+
+// Quarantined is the reason shown for an event whose record in the store is damaged.
+const Quarantined Reason = "quarantined"

@@ -92,18 +92,5 @@ func CanStep(from, to Status) bool {
 	return false
 }
 
-// Derive returns the status of an event from those of its deliveries: the
-// least finished of them; once all have ended, FAILED and ERROR stand above
-// COMPLETED. It returns 0 for no deliveries.
-func Derive(deliveries []Delivery) Status {
-	var worst Status
-	for i := range deliveries {
-		if s := deliveries[i].Status; worst == 0 || rank[s] > rank[worst] {
-			worst = s
-		}
-	}
-	return worst
-}
-
 // rank orders statuses from most to least finished.
 var rank = [...]int{Completed: 1, Error: 2, Failed: 3, Retry: 4, InProgress: 5, Unprocessed: 6}

@@ -1,0 +1,52 @@
+package event
+
+import "time"
+
+// Admission is an event to be stored, with the state it starts in.
+type Admission struct {
+	Event   *Event // Seq is set by the store
+	Payload []byte // must not change until it is stored
+	State   State
+	Outbox  []Publication // to be published with it; ID and EventSeq are set by the store
+	// Duplicate is set by the store when the same event was stored before. The
+	// first one keeps a note of it and nothing else is stored; Event.Seq is then
+	// the first one's.
+	Duplicate bool
+}
+
+// Update is one step of one event: read, change, write, in one transaction.
+type Update struct {
+	Seq uint64
+	// Step changes the state it is given and says what comes with it. It runs
+	// in the store's writer: it must be quick and must not call the store. An
+	// error leaves the event as it is and becomes Err. Status and reason of the
+	// event are derived from the deliveries afterwards.
+	Step func(*State) (*Effects, error)
+	// Err is what became of it: nil, what Step returned, [ErrNotFound],
+	// [ErrConflict] for a step that is not legal, or an error that says that
+	// the record is damaged.
+	Err error
+}
+
+// Effects is what is stored together with a step. Nil stands for nothing.
+type Effects struct {
+	FollowUps []*Admission
+	Outbox    []Publication // ID and EventSeq are set by the store
+	Sent      []Payload     // without Body: it is the event's own
+}
+
+// Due is one delivery that waits for its handler, with all that an attempt needs.
+type Due struct {
+	Event    *Event
+	Payload  []byte
+	Index    int // of the delivery in State.Deliveries
+	Delivery Delivery
+}
+
+// DueQuery says which of a handler's waiting deliveries to return.
+type DueQuery struct {
+	Handler string
+	Now     time.Time // those due at or before it
+	Limit   int       // at most so many…
+	Bytes   int       // …and no more after so many bytes of payload
+}

@@ -1,0 +1,97 @@
+package storage
+
+import "encoding/binary"
+
+// A block holds the records of consecutive events that were committed
+// together, under the seq of the first. Compared with a key for each record it
+// saves the keys and, for payloads of a quarter page or more, the unused ends
+// of pages.
+//
+//	version 1 | count u32 | count × (end u32, crc32c u32) | records…
+//
+// end is where the record ends, counted from the start of the records.
+const blockVersion = 1
+
+const (
+	blockHeader = 5
+	blockEntry  = 8
+	// maxBlock bounds a block's records, so that a reader of one payload does
+	// not page in much more than it asked for.
+	maxBlock = 1 << 20
+)
+
+// block collects records for one value.
+type block struct {
+	first   uint64
+	records [][]byte
+	size    int
+}
+
+func (b *block) add(seq uint64, record []byte) {
+	if len(b.records) == 0 {
+		b.first = seq
+	}
+	b.records = append(b.records, record)
+	b.size += len(record)
+}
+
+func (b *block) full() bool { return b.size >= maxBlock }
+
+// record returns the record of an event that is still waiting to be written.
+func (b *block) record(seq uint64) ([]byte, bool) {
+	if seq < b.first || seq-b.first >= uint64(len(b.records)) {
+		return nil, false
+	}
+	return b.records[seq-b.first], true
+}
+
+func (b *block) encode() []byte {
+	head := blockHeader + blockEntry*len(b.records)
+	out := make([]byte, head, head+b.size)
+	out[0] = blockVersion
+	binary.LittleEndian.PutUint32(out[1:], uint32(len(b.records))) //nolint:gosec // bounded by maxBlock
+	for i, r := range b.records {
+		out = append(out, r...)
+		e := out[blockHeader+blockEntry*i:]
+		binary.LittleEndian.PutUint32(e, uint32(len(out)-head)) //nolint:gosec // bounded
+		binary.LittleEndian.PutUint32(e[4:], checksum(r))
+	}
+	return out
+}
+
+func (b *block) reset() { b.records, b.size = b.records[:0], 0 }
+
+// blockCount returns the number of records in an encoded block.
+func blockCount(v []byte) (uint64, error) {
+	if len(v) < blockHeader || v[0] != blockVersion {
+		return 0, errDamaged
+	}
+	n := uint64(binary.LittleEndian.Uint32(v[1:]))
+	if uint64(len(v)) < blockHeader+blockEntry*n {
+		return 0, errDamaged
+	}
+	return n, nil
+}
+
+// blockRecord returns the i-th record of an encoded block. It aliases v.
+func blockRecord(v []byte, i uint64) ([]byte, error) {
+	n, err := blockCount(v)
+	if err != nil || i >= n {
+		return nil, errDamaged
+	}
+	var start uint64
+	e := v[blockHeader+blockEntry*i:]
+	if i > 0 {
+		start = uint64(binary.LittleEndian.Uint32(v[blockHeader+blockEntry*(i-1):]))
+	}
+	end := uint64(binary.LittleEndian.Uint32(e))
+	body := v[blockHeader+blockEntry*n:]
+	if start > end || end > uint64(len(body)) {
+		return nil, errDamaged
+	}
+	r := body[start:end]
+	if checksum(r) != binary.LittleEndian.Uint32(e[4:]) {
+		return nil, errDamaged
+	}
+	return r, nil
+}

@@ -1,0 +1,298 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// Errors of the store. Each is wrapped with what is known about the case.
+var (
+	// ErrUnavailable: the file cannot be opened for writing: it is locked by
+	// another process, not writable, or its folder cannot be made.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrCorrupt: the file is no store, or a damaged one. It was not changed.
+	ErrCorrupt = errors.New("store corrupt")
+	// ErrNewer: the file was written by a newer eventd. It was not changed.
+	ErrNewer = errors.New("store is newer than this program")
+	// ErrBroken: a commit failed; what is on disk is unknown until the file is
+	// opened again. Nothing works any more but Close.
+	ErrBroken = errors.New("store broken")
+	// ErrClosed: the store was closed before the operation began.
+	ErrClosed = errors.New("store closed")
+	// ErrQuarantined: a record of this event is damaged. It is never handed out.
+	ErrQuarantined = errors.New("quarantined")
+)
+
+// Schema is the version of the layout that this program writes.
+const Schema = 1
+
+const application = "eventd"
+
+var (
+	keyApplication = []byte("application")
+	keySchema      = []byte("schema")
+	keyStoreID     = []byte("store_id")
+)
+
+// Observer is told about commits.
+type Observer interface {
+	// Commit is called after each commit with how long it took from its begin
+	// to the disk and how many operations shared it.
+	Commit(took time.Duration, operations int)
+}
+
+// Options say how to open a store. The zero value of each is usable.
+type Options struct {
+	Path         string        // the file; its folder is made if it is missing
+	LockTimeout  time.Duration // how long to wait for another process; 0: 5s
+	DedupeWindow time.Duration // how long an id is known again; 0: 24h
+	Log          zerolog.Logger
+	Observer     Observer
+
+	segmentEvents uint32 // 0: segmentEvents; tests make it small
+}
+
+type noObserver struct{}
+
+func (noObserver) Commit(time.Duration, int) {}
+
+// DB is an open store. Its methods may be called from any goroutine.
+type DB struct {
+	options  Options
+	log      zerolog.Logger
+	observer Observer
+	bolt     *bolt.DB
+	id       string
+
+	names    *names
+	nextSeq  uint64 // the writer's
+	segments atomic.Pointer[[]*segment]
+
+	operations chan *operation
+	group      []*operation // the writer's, reused
+	closing    chan struct{}
+	written    chan struct{} // closed when the writer has ended
+	closeOnce  sync.Once
+	sealing    sync.WaitGroup
+
+	failure     atomic.Pointer[error]
+	brokenC     chan struct{}
+	outboxRows  atomic.Int64
+	outboxWake  chan struct{}
+	quarantined atomic.Int64
+	queues      sync.Map // handler -> *queue
+}
+
+// queue counts the deliveries of a handler that wait.
+type queue struct{ unprocessed, retry atomic.Int64 }
+
+func (q *queue) add(s event.Status, n int64) {
+	if s == event.Retry {
+		q.retry.Add(n)
+		return
+	}
+	q.unprocessed.Add(n)
+}
+
+func (db *DB) waiting(handler string) *queue {
+	if q, ok := db.queues.Load(handler); ok {
+		return q.(*queue)
+	}
+	q, _ := db.queues.LoadOrStore(handler, &queue{})
+	return q.(*queue)
+}
+
+// Open opens the store, or makes a new one where there is no file. Errors:
+// [ErrUnavailable], [ErrCorrupt], [ErrNewer]; the file is then as it was.
+func Open(o Options) (*DB, error) {
+	if o.LockTimeout == 0 {
+		o.LockTimeout = 5 * time.Second
+	}
+	if o.DedupeWindow == 0 {
+		o.DedupeWindow = 24 * time.Hour
+	}
+	if o.segmentEvents == 0 {
+		o.segmentEvents = segmentEvents
+	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if err := inspect(o.Path); err != nil {
+		return nil, err
+	}
+	b, err := openFile(o)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{
+		options: o, log: o.Log, observer: o.Observer, bolt: b, names: newNames(),
+		operations: make(chan *operation, maxGroup), closing: make(chan struct{}),
+		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
+	}
+	db.segments.Store(&[]*segment{})
+	if err := db.load(); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
+	go db.write()
+	db.sealFull()
+	return db, nil
+}
+
+// mapSize is the address space set aside for the file, so that the writer
+// need not wait for readers when it grows. It costs no memory.
+const mapSize = 8 << 30
+
+func openFile(o Options) (b *bolt.DB, err error) {
+	defer recoverPanic(&err)
+	b, err = bolt.Open(o.Path, 0o600, &bolt.Options{
+		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
+	})
+	switch {
+	case err == nil:
+		return b, nil
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%w: %s is locked by another process (waited %s)", ErrUnavailable, o.Path, o.LockTimeout)
+	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, o.Path, err)
+	default:
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, o.Path, err)
+	}
+}
+
+// Close ends the writer after what was handed to it and closes the file.
+func (db *DB) Close() error {
+	db.closeOnce.Do(func() { close(db.closing) })
+	db.sealing.Wait()
+	<-db.written
+	return db.bolt.Close()
+}
+
+// load reads what is kept in memory, and makes the buckets of a new file.
+func (db *DB) load() (err error) {
+	defer recoverPanic(&err)
+	fresh, err := db.identify()
+	if err != nil {
+		return err
+	}
+	if fresh {
+		return db.create()
+	}
+	return db.bolt.View(func(tx *bolt.Tx) error {
+		for _, name := range topBuckets {
+			if tx.Bucket(name) == nil {
+				return fmt.Errorf("%w: %s has no bucket %s", ErrCorrupt, db.options.Path, name)
+			}
+		}
+		db.id = string(tx.Bucket(bucketMeta).Get(keyStoreID))
+		if err := db.names.load(tx.Bucket(bucketNames)); err != nil {
+			return err
+		}
+		if err := db.loadSegments(tx.Bucket(bucketSegments)); err != nil {
+			return err
+		}
+		db.loadQueues(tx.Bucket(bucketDue))
+		db.outboxRows.Store(int64(countKeys(tx.Bucket(bucketOutbox))))
+		db.quarantined.Store(int64(countKeys(tx.Bucket(bucketQuarantine))))
+		return nil
+	})
+}
+
+// identify checks that the file is ours and of a schema this program knows.
+func (db *DB) identify() (fresh bool, err error) {
+	err = db.bolt.View(func(tx *bolt.Tx) error {
+		if k, _ := tx.Cursor().First(); k == nil {
+			fresh = true
+			return nil
+		}
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil || string(meta.Get(keyApplication)) != application {
+			return fmt.Errorf("%w: %s is a bbolt file of another application", ErrCorrupt, db.options.Path)
+		}
+		v := meta.Get(keySchema)
+		if len(v) != 8 {
+			return fmt.Errorf("%w: %s does not say its schema", ErrCorrupt, db.options.Path)
+		}
+		if n := binary.BigEndian.Uint64(v); n > Schema {
+			return fmt.Errorf("%w: %s has schema %d, this program knows up to %d", ErrNewer, db.options.Path, n, Schema)
+		}
+		return nil
+	})
+	return fresh, err
+}
+
+func (db *DB) create() error {
+	db.nextSeq = 1
+	db.id = uuid.NewString()
+	err := db.bolt.Update(func(tx *bolt.Tx) error {
+		for _, name := range topBuckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		for k, v := range map[string][]byte{
+			string(keyApplication): []byte(application), string(keySchema): key8(Schema), string(keyStoreID): []byte(db.id),
+		} {
+			if err := meta.Put([]byte(k), v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%w: create %s: %w", ErrUnavailable, db.options.Path, err)
+	}
+	return nil
+}
+
+// ID is the random name the store got when it was made.
+func (db *DB) ID() string { return db.id }
+
+func (db *DB) now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// segmentList returns the segments, oldest first. It must not be changed.
+func (db *DB) segmentList() []*segment { return *db.segments.Load() }
+
+func (db *DB) lastSegment() *segment {
+	if list := db.segmentList(); len(list) > 0 {
+		return list[len(list)-1]
+	}
+	return nil
+}
+
+// addSegment is called by the writer, or by Open.
+func (db *DB) addSegment(s *segment) {
+	list := append(db.segmentList(), s) //nolint:gocritic // readers hold the shorter slice
+	db.segments.Store(&list)
+}
+
+// segmentOf returns the segment whose range an event falls into, nil if none.
+func (db *DB) segmentOf(seq uint64) *segment {
+	list := db.segmentList()
+	i := sort.Search(len(list), func(i int) bool { return list[i].first > seq })
+	if i == 0 {
+		return nil
+	}
+	return list[i-1]
+}
+
+func notFound(seq uint64) error { return fmt.Errorf("event %d: %w", seq, event.ErrNotFound) }

@@ -1,0 +1,46 @@
+// Package storage keeps events, their states, payloads and timelines, the
+// schedule of what is due, and the outbox, in one bbolt file.
+//
+// # Layout
+//
+// Every event gets a sequence number (seq), ascending over all tables, and
+// everything the hot path writes is keyed by it, so that writes go to the right
+// edge of each tree however long the history is. External ids are random and
+// never become keys of a tree that grows.
+//
+//	meta       what the file is: application, schema, store id
+//	names      number -> name of a handler, route or service, so that records stay small
+//	sources    source -> the last stream position known to be safely stored
+//	paused     handler or source -> why it is paused
+//	due        handler, due time, seq, delivery -> status   (UNPROCESSED and RETRY)
+//	inflight   seq, delivery                                (IN_PROGRESS)
+//	parked     status, seq                                  (ERROR and FAILED)
+//	outbox     ascending number -> publication
+//	quarantine seq -> what is wrong with its record
+//	segments   first seq -> one bucket per run of at most 65,536 events:
+//	  info       counts by table and status, first and last creation
+//	  heads      first seq of a group -> block of immutable events
+//	  payloads   first seq of a group -> block of payloads
+//	  states     seq -> state record: fixed size while nothing goes wrong
+//	  notes      seq, n -> timeline entries and details too large for the state
+//	  bodies     seq, n -> payload rows beyond the first
+//	  ids        written once, in order, when the segment is full: hash -> seq
+//
+// # Invariants
+//
+//   - There is one writer. It takes whatever operations are waiting, applies
+//     them in order and commits them together (group commit).
+//   - An operation checks everything before it writes anything. What fails after
+//     that fails the whole transaction, and a failed commit is an unknown commit:
+//     the store refuses all further work and says so through [DB.Broken].
+//   - The indexes due, inflight and parked are a function of the states, kept by
+//     [transaction.reindex] alone.
+//   - Every record has a version and a checksum. One that is bad is listed under
+//     quarantine and never handed out.
+//
+// # Reading order
+//
+// [DB] and [Open]; writer.go (the group commit); accept.go and update.go (the
+// two operations); segment.go and idindex.go (where events lie and how they are
+// found); record.go, head.go and state.go (bytes).
+package storage

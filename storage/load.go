@@ -1,0 +1,89 @@
+package storage
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
+)
+
+// loadSegments reads what is known in memory about each segment: counts, and
+// the index of its ids or the filter that stands for it.
+func (db *DB) loadSegments(segments *bolt.Bucket) error {
+	db.nextSeq = 1
+	return segments.ForEachBucket(func(k []byte) error {
+		s := &segment{first: binary.BigEndian.Uint64(k)}
+		b, err := openSegment(segments, s)
+		if err != nil {
+			return fmt.Errorf("%w: %s: %w", ErrCorrupt, db.options.Path, err)
+		}
+		if s.info, err = decodeInfo(b.root.Get(keyInfo)); err != nil {
+			return fmt.Errorf("%w: %s: counts of segment %d: %w", ErrCorrupt, db.options.Path, s.first, err)
+		}
+		s.publish()
+		if !db.loadFilter(b) {
+			db.rebuildIndex(b)
+		}
+		db.addSegment(s)
+		db.nextSeq = s.first + uint64(s.info.events)
+		return nil
+	})
+}
+
+// loadFilter reads the filter of a sealed segment. Without one the index is
+// rebuilt from the heads, which also mends a damaged filter.
+func (db *DB) loadFilter(b *segmentBuckets) bool {
+	v := b.root.Get(keyFilter)
+	if v == nil {
+		return false
+	}
+	filter, err := loadFilter(v)
+	if err != nil {
+		db.log.Warn().Uint64("segment", b.first).Msg("index of a segment is damaged and kept in memory instead")
+		return false
+	}
+	b.ids.Store(filter)
+	return true
+}
+
+func (db *DB) rebuildIndex(b *segmentBuckets) {
+	x := newOpenIndex()
+	c := b.heads.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		offset := binary.BigEndian.Uint64(k) - b.first
+		n, err := blockCount(v)
+		if err != nil {
+			db.log.Error().Uint64("seq", b.first+offset).Msg("a block of events is damaged: they cannot be found by id")
+			continue
+		}
+		for i := range n {
+			db.indexHead(x, v, i, uint32(offset+i)) //nolint:gosec // below segmentEvents
+		}
+	}
+	b.open.Store(x)
+}
+
+func (db *DB) indexHead(x *openIndex, v []byte, i uint64, offset uint32) {
+	h, err := blockRecord(v, i)
+	if err != nil {
+		return // shown as quarantined when it is read
+	}
+	if id, correlation, _, err := headIDs(h); err == nil {
+		x.addHead(id, correlation, offset)
+	}
+}
+
+// loadQueues counts what waits for each handler.
+func (db *DB) loadQueues(due *bolt.Bucket) {
+	c := due.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		d, ok := splitDueKey(k)
+		if !ok || len(v) != 1 {
+			continue
+		}
+		if name, ok := db.names.name(d.handler); ok {
+			db.waiting(name).add(event.Status(v[0]), 1)
+		}
+	}
+}

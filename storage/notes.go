@@ -1,0 +1,73 @@
+package storage
+
+import (
+	"encoding/binary"
+
+	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
+)
+
+// spill moves the timeline to the bucket notes when it is too large to be
+// rewritten with every step. What is moved is written once.
+func (t *transaction) spill(b *segmentBuckets, seq uint64, s *state) error {
+	if !tooLarge(s.Timeline) {
+		return nil
+	}
+	notes := b.root.Bucket(bucketNotes)
+	for i := range s.Timeline {
+		key := noteKey(seq, s.spilled+i)
+		if err := notes.Put(key, encodeNote(s, &s.Timeline[i], t.db.names)); err != nil {
+			return err
+		}
+	}
+	s.spilled += len(s.Timeline)
+	s.Timeline = nil
+	return nil
+}
+
+func tooLarge(timeline []event.Entry) bool {
+	if len(timeline) > inlineEntries {
+		return true
+	}
+	for i := range timeline {
+		if len(timeline[i].Detail) > inlineDetail {
+			return true
+		}
+	}
+	return false
+}
+
+func noteKey(seq uint64, n int) []byte {
+	return binary.BigEndian.AppendUint32(key8(seq), uint32(n)) //nolint:gosec // counts up from 0
+}
+
+// encodeNote returns: version 1 | crc32c u32 of the rest | entry.
+func encodeNote(s *state, e *event.Entry, names *names) []byte {
+	b := make([]byte, 5, 32+len(e.Detail))
+	b[0] = stateVersion
+	b = appendEntry(b, e, s.created, names)
+	binary.LittleEndian.PutUint32(b[1:], checksum(b[5:]))
+	return b
+}
+
+// readNotes puts the spilled entries in front of the timeline.
+func readNotes(root *bolt.Bucket, seq uint64, s *state, names *names) error {
+	if s.spilled == 0 {
+		return nil
+	}
+	all := make([]event.Entry, 0, s.spilled+len(s.Timeline))
+	c := root.Bucket(bucketNotes).Cursor()
+	for k, v := c.Seek(noteKey(seq, 0)); len(k) == 12 && binary.BigEndian.Uint64(k) == seq; k, v = c.Next() {
+		if len(v) < 5 || v[0] != stateVersion || binary.LittleEndian.Uint32(v[1:]) != checksum(v[5:]) {
+			return errDamaged
+		}
+		r, e := reader{b: v[5:]}, event.Entry{}
+		readEntry(&r, &e, s.created, names)
+		if r.bad {
+			return errDamaged
+		}
+		all = append(all, e)
+	}
+	s.Timeline = append(all, s.Timeline...)
+	return nil
+}

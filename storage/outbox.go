@@ -1,0 +1,105 @@
+package storage
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/eventd-io/eventd/event"
+	"github.com/fxamacker/cbor/v2"
+	bolt "go.etcd.io/bbolt"
+)
+
+// publication is an outbox row. Without Own the body stands in the row.
+type publication struct {
+	Subject string            `cbor:"1,keyasint"`
+	Header  map[string]string `cbor:"2,keyasint,omitempty"`
+	Body    []byte            `cbor:"3,keyasint,omitempty"`
+	Seq     uint64            `cbor:"4,keyasint,omitempty"`
+	Own     bool              `cbor:"5,keyasint,omitempty"` // the body is the payload of event Seq
+}
+
+func (t *transaction) addOutbox(seq uint64, rows []event.Publication) error {
+	for i := range rows {
+		p := &rows[i]
+		c, err := cbor.Marshal(publication{
+			Subject: p.Subject, Header: p.Header, Body: p.Body, Seq: seq, Own: p.Body == nil,
+		})
+		if err != nil {
+			return err
+		}
+		n, err := t.outbox.NextSequence()
+		if err != nil {
+			return err
+		}
+		p.ID, p.EventSeq = n, seq
+		if err := t.outbox.Put(key8(n), sealed(c)); err != nil {
+			return err
+		}
+		t.published++
+	}
+	return nil
+}
+
+// Outbox returns at most limit publications that are not acknowledged yet, in
+// the order they were stored, those behind the one with the given ID.
+func (db *DB) Outbox(ctx context.Context, after uint64, limit int) (rows []event.Publication, err error) {
+	err = db.view(ctx, func(r *snapshot) error {
+		c := r.tx.Bucket(bucketOutbox).Cursor()
+		for k, v := c.Seek(key8(after + 1)); k != nil && len(rows) < limit; k, v = c.Next() {
+			p, err := r.publication(binary.BigEndian.Uint64(k), v)
+			if err != nil {
+				db.log.Error().Err(err).Uint64("outbox", binary.BigEndian.Uint64(k)).Msg("outbox row cannot be read and is passed over")
+				continue
+			}
+			rows = append(rows, p)
+		}
+		return nil
+	})
+	return rows, err
+}
+
+func (r *snapshot) publication(id uint64, v []byte) (p event.Publication, err error) {
+	v, err = unsealed(v)
+	if err != nil {
+		return p, err
+	}
+	var d publication
+	if err := lenient.Unmarshal(v, &d); err != nil {
+		return p, errDamaged
+	}
+	p = event.Publication{ID: id, Subject: d.Subject, Header: d.Header, Body: d.Body, EventSeq: d.Seq}
+	if !d.Own {
+		return p, nil
+	}
+	b, err := r.of(d.Seq)
+	if err != nil {
+		return p, err
+	}
+	own, err := b.payload(d.Seq)
+	p.Body = append([]byte{}, own...)
+	return p, err
+}
+
+// Published removes publications that the server has acknowledged.
+func (db *DB) Published(ctx context.Context, ids []uint64) error {
+	return db.do(ctx, 0, func(t *transaction) error {
+		for _, id := range ids {
+			if t.outbox.Get(key8(id)) == nil {
+				continue
+			}
+			if err := t.outbox.Delete(key8(id)); err != nil {
+				return err
+			}
+			t.published--
+		}
+		return nil
+	})
+}
+
+func countKeys(b *bolt.Bucket) (n int) {
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		n++
+	}
+	return n
+}

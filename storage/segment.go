@@ -1,0 +1,221 @@
+package storage
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/FastFilter/xorfilter"
+	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
+)
+
+// A segment is full at segmentEvents events, or when it is older than
+// segmentAge and something new arrives: the unit in which history is dropped.
+const (
+	segmentEvents = 1 << 16
+	segmentAge    = 6 * time.Hour
+)
+
+// segment is a run of events as it is known in memory.
+type segment struct {
+	first uint64
+	info  segmentInfo                           // the writer's
+	seen  atomic.Pointer[segmentInfo]           // everyone else's: as of the last commit
+	open  atomic.Pointer[openIndex]             // nil once sealed
+	ids   atomic.Pointer[xorfilter.BinaryFuse8] // nil until sealed
+}
+
+// segmentInfo is what is stored about a segment beside its records.
+type segmentInfo struct {
+	events        uint32
+	counts        [len(tableIndex)][len(statusIndex)]uint32
+	created, last uint64 // µs, of the first and the last event
+}
+
+var (
+	tableIndex  = [...]event.Table{event.Inbound, event.Request, event.Response}
+	statusIndex = [...]event.Status{
+		event.Unprocessed, event.InProgress, event.Completed, event.Retry, event.Error, event.Failed,
+	}
+)
+
+func (i *segmentInfo) count(t event.Table, s event.Status, by int) {
+	if t >= event.Inbound && int(t) <= len(tableIndex) && s >= event.Unprocessed && int(s) <= len(statusIndex) {
+		i.counts[t-1][s-1] += uint32(by) //nolint:gosec // wraps for minus one
+	}
+}
+
+// of returns the number of events with the given status; 0 stands for all.
+func (i *segmentInfo) of(t event.Table, s event.Status) (n int) {
+	for ti := range i.counts {
+		for si := range i.counts[ti] {
+			if (t == 0 || int(t) == ti+1) && (s == 0 || int(s) == si+1) {
+				n += int(i.counts[ti][si])
+			}
+		}
+	}
+	return n
+}
+
+const infoVersion = 1
+
+func (i *segmentInfo) encode() []byte {
+	b := make([]byte, 5, 64)
+	b[0] = infoVersion
+	b = binary.AppendUvarint(b, uint64(i.events))
+	b = binary.AppendUvarint(b, i.created)
+	b = binary.AppendUvarint(b, i.last)
+	for _, table := range i.counts {
+		for _, n := range table {
+			b = binary.AppendUvarint(b, uint64(n))
+		}
+	}
+	binary.LittleEndian.PutUint32(b[1:], checksum(b[5:]))
+	return b
+}
+
+func decodeInfo(b []byte) (i segmentInfo, err error) {
+	if len(b) < 5 || b[0] != infoVersion || binary.LittleEndian.Uint32(b[1:]) != checksum(b[5:]) {
+		return i, errDamaged
+	}
+	r := reader{b: b[5:]}
+	i.events = uint32(r.uint()) //nolint:gosec // written from one
+	i.created, i.last = r.uint(), r.uint()
+	for t := range i.counts {
+		for s := range i.counts[t] {
+			i.counts[t][s] = uint32(r.uint()) //nolint:gosec // written from one
+		}
+	}
+	if r.bad {
+		return i, errDamaged
+	}
+	return i, nil
+}
+
+// publish shows everyone what the writer has committed.
+func (s *segment) publish() {
+	info := s.info
+	s.seen.Store(&info)
+}
+
+func (s *segment) full(now time.Time, events uint32) bool {
+	return s.info.events >= events ||
+		s.info.events > 0 && now.Sub(fromMicros(s.info.created)) > segmentAge
+}
+
+// Names of the buckets in a segment.
+var (
+	bucketHeads    = []byte("heads")
+	bucketPayloads = []byte("payloads")
+	bucketStates   = []byte("states")
+	bucketNotes    = []byte("notes")
+	bucketBodies   = []byte("bodies")
+	bucketIDs      = []byte("ids")
+	keyInfo        = []byte("info")
+	keyFilter      = []byte("filter")
+)
+
+// segmentBuckets are the buckets of a segment in one transaction.
+type segmentBuckets struct {
+	*segment
+	root, heads, payloads, states *bolt.Bucket
+}
+
+func openSegment(segments *bolt.Bucket, s *segment) (*segmentBuckets, error) {
+	root := segments.Bucket(key8(s.first))
+	if root == nil {
+		return nil, fmt.Errorf("segment %d is missing: %w", s.first, errDamaged)
+	}
+	b := &segmentBuckets{
+		segment: s, root: root, heads: root.Bucket(bucketHeads),
+		payloads: root.Bucket(bucketPayloads), states: root.Bucket(bucketStates),
+	}
+	if b.heads == nil || b.payloads == nil || b.states == nil {
+		return nil, fmt.Errorf("segment %d is incomplete: %w", s.first, errDamaged)
+	}
+	b.heads.FillPercent, b.payloads.FillPercent, b.states.FillPercent = 0.95, 0.95, 0.95
+	return b, nil
+}
+
+func createSegment(segments *bolt.Bucket, s *segment) (*segmentBuckets, error) {
+	root, err := segments.CreateBucket(key8(s.first))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range [][]byte{bucketHeads, bucketPayloads, bucketStates, bucketNotes, bucketBodies} {
+		if _, err := root.CreateBucket(name); err != nil {
+			return nil, err
+		}
+	}
+	return openSegment(segments, s)
+}
+
+// fromBlocks returns the record of an event in a bucket of blocks. It aliases
+// the file and is good until the transaction ends.
+func fromBlocks(b *bolt.Bucket, seq uint64) ([]byte, error) {
+	c := b.Cursor()
+	k, v := c.Seek(key8(seq))
+	if k == nil {
+		k, v = c.Last()
+	} else if binary.BigEndian.Uint64(k) > seq {
+		k, v = c.Prev()
+	}
+	if len(k) != 8 {
+		return nil, errDamaged
+	}
+	return blockRecord(v, seq-binary.BigEndian.Uint64(k))
+}
+
+func (b *segmentBuckets) head(seq uint64) ([]byte, error)    { return fromBlocks(b.heads, seq) }
+func (b *segmentBuckets) payload(seq uint64) ([]byte, error) { return fromBlocks(b.payloads, seq) }
+func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
+	h, err := b.head(seq)
+	if err != nil {
+		return nil, fmt.Errorf("head of event %d: %w", seq, err)
+	}
+	return decodeHead(seq, h)
+}
+
+func (b *segmentBuckets) state(seq uint64, names *names) (*state, error) {
+	s, err := decodeState(b.states.Get(key8(seq)), names)
+	if err != nil {
+		return nil, fmt.Errorf("state of event %d: %w", seq, err)
+	}
+	return s, nil
+}
+
+// lookup appends the seqs of the events whose id has the given hash, oldest first.
+func (b *segmentBuckets) lookup(hash uint64, to []uint64) ([]uint64, error) {
+	var offsets []uint32
+	if open := b.open.Load(); open != nil {
+		offsets = open.lookup(hash, nil)
+	} else if f := b.ids.Load(); f != nil && f.Contains(hash) {
+		ids := b.root.Bucket(bucketIDs)
+		if ids == nil {
+			return to, errDamaged
+		}
+		var err error
+		if offsets, err = lookupSealed(ids, hash, nil); err != nil {
+			return to, err
+		}
+	}
+	for _, o := range offsets {
+		to = append(to, b.first+uint64(o))
+	}
+	return to, nil
+}
+
+// mayHold reports whether the segment may hold an id with the given hash,
+// without reading the file.
+func (s *segment) mayHold(hash uint64) bool {
+	if open := s.open.Load(); open != nil {
+		open.mu.RLock()
+		defer open.mu.RUnlock()
+		_, ok := open.first[hash]
+		return ok
+	}
+	f := s.ids.Load()
+	return f != nil && f.Contains(hash)
+}

@@ -1,0 +1,112 @@
+package storage
+
+import (
+	"context"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+	"github.com/fxamacker/cbor/v2"
+)
+
+// Info tells how the store stands. It reads the file only where it must: for
+// the oldest open events.
+func (db *DB) Info(ctx context.Context) (event.StoreInfo, error) {
+	info := event.StoreInfo{
+		Path: db.options.Path, Outbox: int(db.outboxRows.Load()), Quarantined: int(db.quarantined.Load()),
+		Oldest: map[event.Status]time.Time{},
+	}
+	if fi, err := os.Stat(db.options.Path); err == nil {
+		info.Size = fi.Size()
+	}
+	stats := db.bolt.Stats()
+	info.Free = int64(stats.FreePageN+stats.PendingPageN) * int64(db.bolt.Info().PageSize)
+	err := db.view(ctx, func(r *snapshot) error {
+		for _, s := range event.Statuses {
+			if s == event.Completed {
+				continue
+			}
+			if t := r.oldest(s); !t.IsZero() {
+				info.Oldest[s] = t
+			}
+		}
+		return nil
+	})
+	return info, err
+}
+
+// OutboxWake receives a value when the outbox has something new.
+func (db *DB) OutboxWake() <-chan struct{} { return db.outboxWake }
+
+type position struct {
+	Stream   string `cbor:"1,keyasint"`
+	Sequence uint64 `cbor:"2,keyasint"`
+	Stored   int64  `cbor:"3,keyasint"` // ns
+}
+
+// SavePosition keeps the stream position up to which everything a source has
+// to receive is stored.
+func (db *DB) SavePosition(ctx context.Context, source string, p event.Position) error {
+	v, err := cbor.Marshal(position{Stream: p.Stream, Sequence: p.Sequence, Stored: p.Stored.UnixNano()})
+	if err != nil {
+		return err
+	}
+	return db.do(ctx, 0, func(t *transaction) error {
+		return t.tx.Bucket(bucketSources).Put([]byte(source), sealed(v))
+	})
+}
+
+// LastPosition returns what [DB.SavePosition] kept; the zero position if nothing.
+func (db *DB) LastPosition(source string) (p event.Position) {
+	_ = db.view(context.Background(), func(r *snapshot) error {
+		v, err := unsealed(r.tx.Bucket(bucketSources).Get([]byte(source)))
+		if err != nil {
+			return err
+		}
+		var d position
+		if err := lenient.Unmarshal(v, &d); err != nil {
+			return err
+		}
+		p = event.Position{Stream: d.Stream, Sequence: d.Sequence, Stored: time.Unix(0, d.Stored).UTC()}
+		return nil
+	})
+	return p
+}
+
+// SetPaused keeps why a handler or source is paused, over restarts; "" for not
+// paused any more. Names of handlers and of sources are told apart by kind.
+func (db *DB) SetPaused(ctx context.Context, kind, name, reason string) error {
+	key := []byte(kind + "/" + name)
+	return db.do(ctx, 0, func(t *transaction) error {
+		if reason == "" {
+			return t.tx.Bucket(bucketPaused).Delete(key)
+		}
+		return t.tx.Bucket(bucketPaused).Put(key, []byte(reason))
+	})
+}
+
+// Paused returns why a handler or source is paused; "" when it is not.
+func (db *DB) Paused(kind, name string) (reason string) {
+	_ = db.view(context.Background(), func(r *snapshot) error {
+		reason = string(r.tx.Bucket(bucketPaused).Get([]byte(kind + "/" + name)))
+		return nil
+	})
+	return reason
+}
+
+// correlated returns where the events of a conversation may be found, newest
+// first: those that name it, and the one whose id it is.
+func (r *snapshot) correlated(id string) ([]uint64, error) {
+	named, err := r.seqs(hashCorrelation([]byte(id)))
+	if err != nil {
+		return nil, err
+	}
+	own, err := r.seqs(hashID([]byte(id)))
+	if err != nil {
+		return nil, err
+	}
+	all := append(named, own...)
+	slices.SortFunc(all, func(a, b uint64) int { return int(b) - int(a) }) //nolint:gosec // far below 1<<63
+	return slices.Compact(all), nil
+}

@@ -1,0 +1,235 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
+)
+
+var (
+	bucketMeta       = []byte("meta")
+	bucketNames      = []byte("names")
+	bucketSources    = []byte("sources")
+	bucketPaused     = []byte("paused")
+	bucketDue        = []byte("due")
+	bucketInflight   = []byte("inflight")
+	bucketParked     = []byte("parked")
+	bucketOutbox     = []byte("outbox")
+	bucketQuarantine = []byte("quarantine")
+	bucketSegments   = []byte("segments")
+)
+
+var topBuckets = [][]byte{
+	bucketMeta, bucketNames, bucketSources, bucketPaused, bucketDue, bucketInflight,
+	bucketParked, bucketOutbox, bucketQuarantine, bucketSegments,
+}
+
+// transaction is one group of operations on its way to disk. Only the writer
+// has one, and only one at a time.
+type transaction struct {
+	db  *DB
+	tx  *bolt.Tx
+	now time.Time
+
+	segments, due, inflight, parked, outbox *bolt.Bucket
+
+	buckets map[uint64]*segmentBuckets // by first seq; those used so far
+	changed map[*segment]struct{}
+	current *segmentBuckets // where new events go; nil until the first
+	filled  []*segment      // became full; to be sealed after the commit
+	heads   block           // new events of current, not in the file yet
+	bodies  block           // and their payloads
+
+	published int // outbox rows added, less those removed
+}
+
+func (db *DB) begin(tx *bolt.Tx) *transaction {
+	return &transaction{
+		db: db, tx: tx, now: db.now(),
+		segments: tx.Bucket(bucketSegments), due: tx.Bucket(bucketDue),
+		inflight: tx.Bucket(bucketInflight), parked: tx.Bucket(bucketParked),
+		outbox:  tx.Bucket(bucketOutbox),
+		buckets: make(map[uint64]*segmentBuckets, 2),
+		changed: make(map[*segment]struct{}, 2),
+	}
+}
+
+// finish writes what was collected for the whole group.
+func (t *transaction) finish() error {
+	if err := t.flushBlocks(); err != nil {
+		return err
+	}
+	for s := range t.changed {
+		if err := t.buckets[s.first].root.Put(keyInfo, s.info.encode()); err != nil {
+			return err
+		}
+	}
+	return t.db.names.flush(t.tx.Bucket(bucketNames))
+}
+
+func (t *transaction) flushBlocks() error {
+	if len(t.heads.records) == 0 {
+		return nil
+	}
+	key := key8(t.heads.first)
+	if err := t.current.heads.Put(key, t.heads.encode()); err != nil {
+		return err
+	}
+	if err := t.current.payloads.Put(key, t.bodies.encode()); err != nil {
+		return err
+	}
+	t.heads.reset()
+	t.bodies.reset()
+	return nil
+}
+
+// room returns the segment that takes the next event, a new one if need be.
+func (t *transaction) room() (*segmentBuckets, error) {
+	if t.bodies.full() {
+		if err := t.flushBlocks(); err != nil {
+			return nil, err
+		}
+	}
+	last := t.db.lastSegment()
+	if last != nil && !last.full(t.now, t.db.options.segmentEvents) {
+		if t.current == nil {
+			var err error
+			t.current, err = t.segment(last)
+			return t.current, err
+		}
+		return t.current, nil
+	}
+	if err := t.flushBlocks(); err != nil {
+		return nil, err
+	}
+	if last != nil {
+		t.filled = append(t.filled, last)
+	}
+	s := &segment{first: t.db.nextSeq}
+	s.info.created = micros(t.now)
+	s.open.Store(newOpenIndex())
+	s.publish()
+	b, err := createSegment(t.segments, s)
+	if err != nil {
+		return nil, err
+	}
+	t.db.addSegment(s)
+	t.buckets[s.first], t.current = b, b
+	return b, nil
+}
+
+// segment returns the buckets of a segment.
+func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
+	if b, ok := t.buckets[s.first]; ok {
+		return b, nil
+	}
+	b, err := openSegment(t.segments, s)
+	if err == nil {
+		t.buckets[s.first] = b
+	}
+	return b, err
+}
+
+// of returns the buckets that hold an event; [event.ErrNotFound] if none does.
+func (t *transaction) of(seq uint64) (*segmentBuckets, error) {
+	s := t.db.segmentOf(seq)
+	if s == nil {
+		return nil, notFound(seq)
+	}
+	return t.segment(s)
+}
+
+// event returns an event, also one of this very transaction.
+func (t *transaction) event(b *segmentBuckets, seq uint64) (*event.Event, error) {
+	if h, ok := t.heads.record(seq); ok {
+		return decodeHead(seq, h)
+	}
+	return b.event(seq)
+}
+
+// putState writes an event's state and its place in the counts. from is the
+// status it had before, 0 for a new event.
+func (t *transaction) putState(b *segmentBuckets, seq uint64, from event.Status, s *state) error {
+	if err := t.spill(b, seq, s); err != nil {
+		return err
+	}
+	if from != s.Status {
+		if from != 0 {
+			b.info.count(s.table, from, -1)
+		}
+		b.info.count(s.table, s.Status, 1)
+		t.changed[b.segment] = struct{}{}
+	}
+	if err := t.repark(seq, from, s.Status); err != nil {
+		return err
+	}
+	return b.states.Put(key8(seq), encodeState(s, t.db.names))
+}
+
+// repark keeps the index of the events that are parked or given up.
+func (t *transaction) repark(seq uint64, from, to event.Status) error {
+	if from == to {
+		return nil
+	}
+	if from.DeadLetter() {
+		if err := t.parked.Delete(parkedKey(from, seq)); err != nil {
+			return err
+		}
+	}
+	if to.DeadLetter() {
+		return t.parked.Put(parkedKey(to, seq), []byte{})
+	}
+	return nil
+}
+
+func parkedKey(s event.Status, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{byte(s)}, seq)
+}
+
+// reindex moves one delivery in the indexes of what is open, from where old
+// had it to where now wants it. Either may be nil.
+func (t *transaction) reindex(seq uint64, n int, old, now *event.Delivery) error {
+	if old != nil {
+		if err := t.unindex(seq, n, old); err != nil {
+			return err
+		}
+	}
+	if now == nil {
+		return nil
+	}
+	switch now.Status {
+	case event.Unprocessed, event.Retry:
+		t.db.waiting(now.Handler).add(now.Status, 1)
+		return t.due.Put(dueKey(t.db.names.handler(now.Handler), now.NextAttempt, seq, n), []byte{byte(now.Status)})
+	case event.InProgress:
+		return t.inflight.Put(deliveryKey(seq, n), []byte{})
+	}
+	return nil
+}
+
+func (t *transaction) unindex(seq uint64, n int, d *event.Delivery) error {
+	switch d.Status {
+	case event.Unprocessed, event.Retry:
+		t.db.waiting(d.Handler).add(d.Status, -1)
+		return t.due.Delete(dueKey(t.db.names.handler(d.Handler), d.NextAttempt, seq, n))
+	case event.InProgress:
+		return t.inflight.Delete(deliveryKey(seq, n))
+	}
+	return nil
+}
+
+// quarantine notes that a record of an event cannot be read.
+func (t *transaction) quarantine(seq uint64, why error) error {
+	if !errors.Is(why, errDamaged) {
+		return nil
+	}
+	q := t.tx.Bucket(bucketQuarantine)
+	if q.Get(key8(seq)) != nil {
+		return nil
+	}
+	t.db.quarantined.Add(1)
+	return q.Put(key8(seq), []byte(why.Error()))
+}

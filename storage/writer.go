@@ -1,0 +1,255 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// Bounds of one group: as many operations and bytes as share one commit.
+const (
+	maxGroup      = 1024
+	maxGroupBytes = 8 << 20
+)
+
+// operation is work for the writer. done is closed when it is on disk, or
+// never will be.
+type operation struct {
+	apply  func(*transaction) error
+	weight int // bytes it is about to write
+	err    error
+	done   chan struct{}
+}
+
+// do hands an operation to the writer and waits until it is on disk. An
+// operation that was handed over is finished even when ctx ends before.
+func (db *DB) do(ctx context.Context, weight int, apply func(*transaction) error) error {
+	op := &operation{apply: apply, weight: weight, done: make(chan struct{})}
+	select {
+	case <-db.closing:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	case db.operations <- op:
+	}
+	select {
+	case <-op.done:
+		return op.err
+	case <-db.written:
+	}
+	select {
+	case <-op.done:
+		return op.err
+	default:
+		return ErrClosed // the writer ended without it
+	}
+}
+
+// write is the writer: the only goroutine that changes the file.
+func (db *DB) write() {
+	defer close(db.written)
+	for {
+		group, ok := db.take()
+		if !ok {
+			return
+		}
+		err := db.broken()
+		if err == nil {
+			if err = db.commit(group); err != nil {
+				err = db.breakdown(err)
+			}
+		}
+		for _, op := range group {
+			op.err = err
+			close(op.done)
+		}
+	}
+}
+
+// take waits for an operation and returns it with all that wait behind it. It
+// never waits for more: groups grow with the load alone.
+func (db *DB) take() (group []*operation, ok bool) {
+	var op *operation
+	select {
+	case op = <-db.operations:
+	case <-db.closing:
+		select {
+		case op = <-db.operations: // handed over before the store was closed
+		default:
+			return nil, false
+		}
+	}
+	group, weight := append(db.group[:0], op), op.weight
+	for len(group) < maxGroup && weight < maxGroupBytes {
+		select {
+		case op = <-db.operations:
+			group, weight = append(group, op), weight+op.weight
+			continue
+		default:
+		}
+		break
+	}
+	db.group = group
+	return group, true
+}
+
+// commit applies a group in one transaction and makes it durable.
+func (db *DB) commit(group []*operation) (err error) {
+	defer recoverPanic(&err)
+	started := time.Now()
+	tx, err := db.bolt.Begin(true)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			_ = tx.Rollback()
+		}
+	}()
+	t := db.begin(tx)
+	for _, op := range group {
+		if err := op.apply(t); err != nil {
+			return err
+		}
+	}
+	if err := t.finish(); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	db.committed(t)
+	db.observer.Commit(time.Since(started), len(group))
+	return nil
+}
+
+// committed shows readers what is on disk now.
+func (db *DB) committed(t *transaction) {
+	for s := range t.changed {
+		s.publish()
+	}
+	db.outboxRows.Add(int64(t.published))
+	if t.published > 0 {
+		select {
+		case db.outboxWake <- struct{}{}:
+		default:
+		}
+	}
+	for _, s := range t.filled {
+		db.sealing.Go(func() { db.seal(s) })
+	}
+}
+
+// recoverPanic turns a panic of the storage engine, which a damaged page
+// causes, into an error.
+func recoverPanic(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v\n%s", ErrCorrupt, p, debug.Stack())
+	}
+}
+
+// breakdown makes the store refuse all further work: what a failed commit left
+// on disk is not known before the file is opened again.
+func (db *DB) breakdown(err error) error {
+	err = fmt.Errorf("%w: %w", ErrBroken, err)
+	db.failure.CompareAndSwap(nil, &err)
+	close(db.brokenC)
+	return err
+}
+
+func (db *DB) broken() error {
+	if p := db.failure.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// Broken is closed when a commit has failed. [DB.Err] says why. The process
+// must end: only opening the file again tells what is on disk.
+func (db *DB) Broken() <-chan struct{} { return db.brokenC }
+
+// Err returns why the store is broken, nil when it is not.
+func (db *DB) Err() error { return db.broken() }
+
+// sealFull seals the segments that were full when the store was closed.
+func (db *DB) sealFull() {
+	list := db.segmentList()
+	for i := 0; i+1 < len(list); i++ {
+		if list[i].open.Load() != nil {
+			db.sealing.Go(func() { db.seal(list[i]) })
+		}
+	}
+}
+
+// seal writes the index of a full segment and lets go of the map. The writer
+// only puts what was prepared here.
+func (db *DB) seal(s *segment) {
+	index, filter, err := seal(s.open.Load().sorted())
+	if err != nil {
+		db.log.Error().Err(err).Uint64("segment", s.first).Msg("index of a full segment stays in memory")
+		return
+	}
+	err = db.do(context.Background(), 0, func(t *transaction) error {
+		b, err := t.segment(s)
+		if err != nil {
+			return err
+		}
+		ids, err := b.root.CreateBucketIfNotExists(bucketIDs)
+		if err != nil {
+			return err
+		}
+		if err := index.write(ids); err != nil {
+			return err
+		}
+		return b.root.Put(keyFilter, index.filter)
+	})
+	if err != nil {
+		if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken) {
+			db.log.Error().Err(err).Uint64("segment", s.first).Msg("index of a full segment stays in memory")
+		}
+		return
+	}
+	s.ids.Store(filter)
+	s.open.Store(nil)
+}
+
+// snapshot is a short read transaction.
+type snapshot struct {
+	db *DB
+	tx *bolt.Tx
+}
+
+// view runs f in a read transaction. f must be short: while it runs no page
+// that it can see is reused.
+func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	defer recoverPanic(&err)
+	return db.bolt.View(func(tx *bolt.Tx) error { return f(&snapshot{db: db, tx: tx}) })
+}
+
+// of returns the buckets that hold an event, [event.ErrNotFound] if none does
+// or it is not committed yet.
+func (r *snapshot) of(seq uint64) (*segmentBuckets, error) {
+	s := r.db.segmentOf(seq)
+	if s == nil {
+		return nil, notFound(seq)
+	}
+	segments := r.tx.Bucket(bucketSegments)
+	if segments.Bucket(key8(s.first)) == nil {
+		return nil, notFound(seq)
+	}
+	b, err := openSegment(segments, s)
+	if err != nil {
+		return nil, err
+	}
+	if b.states.Get(key8(seq)) == nil {
+		return nil, notFound(seq)
+	}
+	return b, nil
+}
