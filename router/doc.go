@@ -1,0 +1,23 @@
+// Package router decides which handlers an event goes to, and leads it from
+// acceptance to its final status.
+//
+// # Invariants
+//
+//   - [Router.Accept] returns only after events, payloads and deliveries are
+//     committed. Who sent them may be told so then, and not before.
+//   - An attempt is counted in the store before the handler is called, so that
+//     executions never exceed the attempts on record.
+//   - An outcome, its timeline entry, its follow-up events and its dead letter
+//     are one transaction.
+//   - The store alone knows what is due. What a dispatcher holds in memory is a
+//     bounded copy of the front of its queue and may be lost at any time.
+//   - No handler waits for another: each has a dispatcher with slots, a queue, a
+//     pause and a rest of its own.
+//
+// # Reading order
+//
+// router.go (acceptance), table.go and when.go (which route), dispatcher.go
+// (taking what is due), attempt.go (one execution), settle.go (the pure decision
+// what an answer means), operate.go (what people ask for), recover.go (after a
+// crash or a reload).
+package router

@@ -1,0 +1,145 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// Redrive makes an event due again with a new budget of attempts. Of a fan-out
+// event those deliveries are redriven that are not COMPLETED, or all when all
+// are; an event that no route took is routed anew. With a handler named in the
+// order, the event goes there instead. Errors: [event.ErrNotFound] for an
+// unknown event or handler, [event.ErrConflict] while it is still on its way.
+func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) (event.Record, error) {
+	if o.Handler != "" && r.dispatcher(o.Handler) == nil {
+		return event.Record{}, fmt.Errorf("handler %q: %w", o.Handler, event.ErrNotFound)
+	}
+	rec, err := r.store.Get(ctx, seq)
+	if err != nil {
+		return rec, err
+	}
+	var targets []target
+	if len(rec.Deliveries) == 0 && o.Handler == "" {
+		if targets, err = r.reroute(ctx, &rec); err != nil {
+			return rec, err
+		}
+		if len(targets) == 0 {
+			return rec, fmt.Errorf("no route matches message_type %q: %w", rec.MessageType, event.ErrConflict)
+		}
+	}
+	return r.change(ctx, seq, func(s *event.State) (*event.Effects, error) {
+		return nil, redrive(s, o, targets)
+	})
+}
+
+// change takes a step of an event that a person asked for and lets its handlers
+// know.
+func (r *Router) change(ctx context.Context, seq uint64, step func(*event.State) (*event.Effects, error)) (event.Record, error) {
+	u := &event.Update{Seq: seq, Step: step}
+	if err := errors.Join(r.store.Update(ctx, u), u.Err); err != nil {
+		return event.Record{}, err
+	}
+	rec, err := r.store.Get(ctx, seq)
+	if err != nil {
+		return rec, err
+	}
+	for i := range rec.Deliveries {
+		if d := r.dispatcher(rec.Deliveries[i].Handler); d != nil && rec.Deliveries[i].Status == event.Unprocessed {
+			d.due()
+		}
+	}
+	return rec, nil
+}
+
+// redrive changes the state of an event as the order asks.
+func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
+	if s.Status == event.InProgress || s.Status == event.Unprocessed {
+		return fmt.Errorf("it is %s, still on its way: %w", s.Status, event.ErrConflict)
+	}
+	now := clock()
+	s.UpdatedBy, s.UpdatedAt = o.By, now
+	if len(s.Deliveries) == 0 && o.Handler != "" {
+		targets = []target{{handler: o.Handler, route: "redrive"}}
+	}
+	for _, t := range targets {
+		d, e := revive(event.Delivery{Handler: t.handler, Route: t.route}, o.Detail, now)
+		s.Deliveries, s.Timeline = append(s.Deliveries, d), append(s.Timeline, e)
+	}
+	if len(targets) > 0 {
+		return nil
+	}
+	all := s.Status == event.Completed
+	for i := range s.Deliveries {
+		d := &s.Deliveries[i]
+		if !all && d.Status == event.Completed {
+			continue
+		}
+		if o.Handler != "" {
+			d.Handler = o.Handler
+		}
+		var e event.Entry
+		*d, e = revive(*d, o.Detail, now)
+		s.Timeline = append(s.Timeline, e)
+	}
+	return nil
+}
+
+// Cancel gives an event up: FAILED `cancelled`. Errors: [event.ErrNotFound];
+// [event.ErrConflict] while an attempt is running or when it is COMPLETED or
+// FAILED already.
+func (r *Router) Cancel(ctx context.Context, seq uint64, by, detail string) (event.Record, error) {
+	rec, err := r.store.Get(ctx, seq)
+	if err != nil {
+		return rec, err
+	}
+	return r.change(ctx, seq, func(s *event.State) (*event.Effects, error) {
+		if s.Status == event.InProgress || s.Status == event.Completed || s.Status == event.Failed {
+			return nil, fmt.Errorf("it is %s: %w", s.Status, event.ErrConflict)
+		}
+		return r.cancel(&rec.Event, s, by, detail), nil
+	})
+}
+
+func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *event.Effects {
+	now, effects := clock(), &event.Effects{}
+	s.UpdatedBy, s.UpdatedAt = by, now
+	if len(s.Deliveries) == 0 {
+		var e event.Entry
+		d := event.Delivery{}
+		d, e = park(d, event.Failed, event.Cancelled, detail, now)
+		s.Status, s.Reason, s.Timeline = event.Failed, event.Cancelled, append(s.Timeline, e)
+		effects.Outbox = r.deadLetters(ev, d, detail)
+	}
+	for i := range s.Deliveries {
+		d := &s.Deliveries[i]
+		if d.Status == event.Completed || d.Status == event.Failed {
+			continue
+		}
+		var e event.Entry
+		*d, e = park(*d, event.Failed, event.Cancelled, detail, now)
+		s.Timeline = append(s.Timeline, e)
+		effects.Outbox = append(effects.Outbox, r.deadLetters(ev, *d, detail)...)
+	}
+	return effects
+}
+
+// SetHandlerPaused pauses a handler, over restarts, until it is resumed.
+// Attempts that run are finished; its events wait and nothing is counted. Errors: [event.ErrNotFound].
+func (r *Router) SetHandlerPaused(ctx context.Context, name string, paused bool) error {
+	d := r.dispatcher(name)
+	if d == nil {
+		return fmt.Errorf("handler %q: %w", name, event.ErrNotFound)
+	}
+	reason := ""
+	if paused {
+		reason = "manual"
+	}
+	if err := r.store.SetPaused(ctx, "handler", name, reason); err != nil {
+		return err
+	}
+	d.setPaused(reason)
+	return nil
+}

@@ -1,0 +1,60 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// Ledger stores events and their steps. Both methods return once everything is
+// on disk; an error then means that nothing is known to be.
+type Ledger interface {
+	Accept(ctx context.Context, admissions []*event.Admission) error
+	Update(ctx context.Context, updates ...*event.Update) error
+}
+
+// Schedule tells what waits.
+type Schedule interface {
+	Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error)
+	Waiting(handler string) (unprocessed, retries int)
+	WaitingHandlers() []string
+	Inflight(ctx context.Context, after uint64, limit int) ([]uint64, error)
+	Parked(ctx context.Context, status event.Status, after uint64, limit int) ([]uint64, error)
+}
+
+// Reader reads stored events.
+type Reader interface {
+	Get(ctx context.Context, seq uint64) (event.Record, error)
+	Payload(ctx context.Context, seq uint64) ([]byte, error)
+	Find(ctx context.Context, id string) ([]event.Record, error)
+}
+
+// Settings keeps what people have set, over restarts.
+type Settings interface {
+	SetPaused(ctx context.Context, kind, name, reason string) error
+	Paused(kind, name string) (reason string)
+}
+
+// Store is all that the router needs to have kept.
+type Store interface {
+	Ledger
+	Schedule
+	Reader
+	Settings
+}
+
+// Deliverer makes one attempt. It never fails: the answer says all. When ctx
+// ends the attempt must end soon after.
+type Deliverer interface {
+	Deliver(ctx context.Context, a *event.Attempt) event.Answer
+}
+
+// Observer is told the facts that become metrics. Its methods must not block.
+type Observer interface {
+	EventReceived(source, messageType string)
+	EventDuplicate(source string)
+	EventEnded(messageType string, took time.Duration)
+	DeliveryEnded(handler string, outcome event.Status, reason event.Reason, took time.Duration)
+	RetryLateness(late time.Duration)
+}

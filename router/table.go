@@ -1,0 +1,161 @@
+package router
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"github.com/eventd-io/eventd/event"
+)
+
+var nativeFacts = reflect.TypeFor[facts]()
+
+// Route leads the events it matches to handlers.
+type Route struct {
+	Name         string
+	MessageTypes []string // names, or globs with * for any run of characters
+	Table        event.Table
+	When         string // CEL; "" for always
+	Handlers     []string
+	Continue     bool // go on with the next route after a match
+}
+
+// table is a compiled list of routes. It does not change.
+type table struct{ routes []compiled }
+
+type compiled struct {
+	Route
+	when cel.Program
+}
+
+// CheckWhen returns what is wrong with a `when` expression; nil for nothing.
+func CheckWhen(expression string) error {
+	c, err := newConditions()
+	if err != nil {
+		return err
+	}
+	_, err = c.compile(expression)
+	return err
+}
+
+func newTable(routes []Route) (*table, error) {
+	t := &table{}
+	var c *conditions
+	for _, r := range routes {
+		entry := compiled{Route: r}
+		if r.When != "" {
+			var err error
+			if c == nil {
+				if c, err = newConditions(); err != nil {
+					return nil, err
+				}
+			}
+			if entry.when, err = c.compile(r.When); err != nil {
+				return nil, fmt.Errorf("route %s: when: %w", r.Name, err)
+			}
+		}
+		t.routes = append(t.routes, entry)
+	}
+	return t, nil
+}
+
+// target is one handler that a route leads to.
+type target struct{ handler, route string }
+
+// match returns the handlers of a message, each once, in the order of the routes.
+func (t *table) match(m *event.Message) (targets []target) {
+	v := view{message: m}
+	for i := range t.routes {
+		r := &t.routes[i]
+		if ok, _ := r.matches(m, &v); !ok {
+			continue
+		}
+		for _, h := range r.Handlers {
+			targets = appendTarget(targets, target{handler: h, route: r.Name})
+		}
+		if !r.Continue {
+			break
+		}
+	}
+	return targets
+}
+
+func appendTarget(list []target, t target) []target {
+	for i := range list {
+		if list[i].handler == t.handler {
+			return list
+		}
+	}
+	return append(list, t)
+}
+
+// matches reports whether a route takes a message and, if not, why.
+func (r *compiled) matches(m *event.Message, v *view) (ok bool, why string) {
+	if !matchesAny(r.MessageTypes, m.MessageType) {
+		return false, fmt.Sprintf("message_type %q is not %s", m.MessageType, strings.Join(r.MessageTypes, " or "))
+	}
+	if r.Table != 0 && r.Table != m.Table {
+		return false, fmt.Sprintf("table is %s, not %s", m.Table, r.Table)
+	}
+	if r.when == nil {
+		return true, ""
+	}
+	return holds(r.when, v)
+}
+
+// explain says of every route whether it takes a message, and why not.
+func (t *table) explain(m *event.Message) []event.Explanation {
+	list := make([]event.Explanation, 0, len(t.routes))
+	v, taken := view{message: m}, ""
+	for i := range t.routes {
+		r := &t.routes[i]
+		e := event.Explanation{Route: r.Name}
+		if taken != "" {
+			e.Why = "not asked: route " + taken + " took it and does not continue"
+			list = append(list, e)
+			continue
+		}
+		if e.Matched, e.Why = r.matches(m, &v); e.Matched {
+			e.Handlers, e.Why = r.Handlers, "matched"
+			if !r.Continue {
+				taken = r.Name
+			}
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+func matchesAny(patterns []string, name string) bool {
+	for _, p := range patterns {
+		if glob(p, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// glob reports whether a name fits a pattern, in which * stands for any run of
+// characters, none included.
+func glob(pattern, name string) bool {
+	head, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == name
+	}
+	name, ok := strings.CutPrefix(name, head)
+	if !ok {
+		return false
+	}
+	for {
+		part, more, star := strings.Cut(rest, "*")
+		if !star {
+			return strings.HasSuffix(name, rest)
+		}
+		i := strings.Index(name, part)
+		if i < 0 {
+			return false
+		}
+		name, rest = name[i+len(part):], more
+	}
+}

@@ -1,0 +1,135 @@
+package router
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+	"github.com/eventd-io/eventd/event"
+)
+
+// costLimit bounds the work of one evaluation, in CEL's units: about a
+// millisecond.
+const costLimit = 100_000
+
+// facts are the fields of an event that a `when` can read as `event`.
+type facts struct {
+	EventID       string    `cel:"event_id"`
+	MessageType   string    `cel:"message_type"`
+	Table         string    `cel:"table"`
+	SourceService string    `cel:"source_service"`
+	TargetService string    `cel:"target_service"`
+	Topic         string    `cel:"topic"`
+	CorrelationID string    `cel:"correlation_id"`
+	CausationID   string    `cel:"causation_id"`
+	CreatedBy     string    `cel:"created_by"`
+	CreatedDttm   time.Time `cel:"created_dttm"`
+	ContentType   string    `cel:"content_type"`
+}
+
+// conditions compiles `when` expressions.
+type conditions struct{ env *cel.Env }
+
+func newConditions() (*conditions, error) {
+	env, err := cel.NewEnv(
+		ext.NativeTypes(ext.ParseStructTags(true), nativeFacts),
+		ext.Strings(),
+		cel.Variable("event", cel.ObjectType("router.facts")),
+		cel.Variable("headers", cel.MapType(cel.StringType, cel.StringType)),
+		cel.Variable("data", cel.DynType),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("set up CEL: %w", err)
+	}
+	return &conditions{env: env}, nil
+}
+
+// compile returns the condition, or an error that says where it is wrong.
+func (c *conditions) compile(expression string) (cel.Program, error) {
+	ast, issues := c.env.Compile(expression)
+	if issues.Err() != nil {
+		first := issues.Errors()[0]
+		return nil, fmt.Errorf("column %d: %s", first.Location.Column()+1, first.Message)
+	}
+	if t := ast.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
+		return nil, fmt.Errorf("gives %s, not true or false", t)
+	}
+	return c.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit), cel.InterruptCheckFrequency(100))
+}
+
+// view is an event as conditions see it. The payload is decoded when the first
+// of them reads it, and once.
+type view struct {
+	message *event.Message
+	facts   *facts
+	data    any
+	decoded bool
+}
+
+// ResolveName implements [cel.Activation].
+func (v *view) ResolveName(name string) (any, bool) {
+	switch name {
+	case "event":
+		return v.event(), true
+	case "headers":
+		if v.message.Headers == nil {
+			return map[string]string{}, true
+		}
+		return v.message.Headers, true
+	case "data":
+		if !v.decoded {
+			v.data, v.decoded = decodeData(v.message.Payload), true
+		}
+		return v.data, true
+	}
+	return nil, false
+}
+
+// Parent implements [cel.Activation].
+func (*view) Parent() cel.Activation { return nil }
+
+func (v *view) event() *facts {
+	if v.facts == nil {
+		e := &v.message.Event
+		v.facts = &facts{
+			EventID: e.ID, MessageType: e.MessageType, Table: e.Table.String(),
+			SourceService: e.SourceService, TargetService: e.TargetService, Topic: e.Topic,
+			CorrelationID: e.CorrelationID, CausationID: e.CausationID, CreatedBy: e.CreatedBy,
+			CreatedDttm: e.CreatedAt, ContentType: e.ContentType,
+		}
+	}
+	return v.facts
+}
+
+// decodeData returns what `data` stands for: the JSON value, or the text or
+// bytes of a payload that is not JSON.
+func decodeData(payload []byte) any {
+	var v any
+	if err := json.Unmarshal(payload, &v); err == nil {
+		return v
+	}
+	if utf8.Valid(payload) {
+		return string(payload)
+	}
+	return payload
+}
+
+// holds evaluates a condition. One that cannot be evaluated, as when the
+// payload lacks a field it reads, does not hold; why says so.
+func holds(p cel.Program, v *view) (ok bool, why string) {
+	out, _, err := p.Eval(v)
+	if err != nil {
+		return false, "when cannot be evaluated: " + err.Error()
+	}
+	if b, isBool := out.Value().(bool); isBool {
+		if b {
+			return true, ""
+		}
+		return false, "when is false"
+	}
+	return false, fmt.Sprintf("when gives %s, not true or false", out.Type().TypeName())
+}
