@@ -1,0 +1,46 @@
+# Every target runs on a clean checkout with Go installed. `make help` lists them.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+LINTER   = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: help build test race lint fuzz crash bench demo check image clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+build: ## build bin/eventd, static
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eventd ./cmd/eventd
+
+test: ## the quick tests
+	$(GO) test ./...
+
+race: ## the quick tests under the race detector
+	$(GO) test -race ./...
+
+lint: ## format, vet, linters
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(LINTER) run ./...
+
+fuzz: ## each fuzz test for FUZZTIME (default 10s)
+	.ci/fuzz $(FUZZTIME)
+
+crash: ## kill the daemon again and again under load; nothing may be lost
+	EVENTD_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 15m -run TestKill -v ./cmd/eventd
+
+bench: ## events/s against a hand-written loop, in one run
+	$(GO) run ./bench
+
+demo: ## the payments example, to its end
+	$(GO) run ./examples/payments
+
+check: ## what CI runs
+	bash .ci/run
+
+image: ## the container image
+	docker build --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) -t eventd:$(VERSION) .
+
+clean: ## remove what was built
+	rm -rf bin
