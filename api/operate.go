@@ -1,0 +1,91 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/eventd-io/eventd/api/wire"
+	"github.com/eventd-io/eventd/event"
+)
+
+type redriving struct {
+	ID            string     `path:"event_id"`
+	Table         tableParam `query:"table" doc:"Which one, when several events have the id."`
+	SourceService string     `query:"source_service" doc:"Which one, when several events have the id."`
+	Service       string     `header:"Eventd-Service" maxLength:"256" pattern:"^[ -~]*$" patternDescription:"printable ASCII" doc:"Who asks; the daemon's own service when left out."`
+	Body          *wire.Redrive
+}
+
+type cancelling struct {
+	ID            string     `path:"event_id"`
+	Table         tableParam `query:"table" doc:"Which one, when several events have the id."`
+	SourceService string     `query:"source_service" doc:"Which one, when several events have the id."`
+	Service       string     `header:"Eventd-Service" maxLength:"256" pattern:"^[ -~]*$" patternDescription:"printable ASCII" doc:"Who asks; the daemon's own service when left out."`
+	Body          *wire.Cancel
+}
+
+func (s *service) registerOperate() {
+	register(s, call{method: http.MethodPost, path: "/v1/events/{event_id}/redrive", id: "redrive-event", tag: "events",
+		summary: "Have one event handled again", problems: []int{400, 404, 409, 413, 415, 422, 501, 503},
+		text: "Begins a new generation: attempts count from 0 again. The body may be left out."}, s.redrive)
+	register(s, call{method: http.MethodPost, path: "/v1/events/{event_id}/cancel", id: "cancel-event", tag: "events",
+		summary: "Give one event up", problems: []int{400, 404, 409, 413, 415, 422, 503},
+		text: "It becomes FAILED with the reason cancelled. The body may be left out."}, s.cancel)
+}
+
+func (s *service) redrive(ctx context.Context, in *redriving) (*out[wire.Changed], error) {
+	var order wire.Redrive
+	if in.Body != nil {
+		order = *in.Body
+	}
+	if len(order.Payload) > 0 {
+		return nil, newProblem(http.StatusNotImplemented, "a redrive with another payload is not supported yet").at("body.payload", nil)
+	}
+	r, err := s.choose(ctx, choice{in.ID, in.Table.Table, in.SourceService})
+	if err != nil {
+		return nil, err
+	}
+	by := cmp.Or(in.Service, s.Service)
+	changed, err := s.Operator.Redrive(ctx, r.Seq, event.RedriveOrder{Handler: order.Handler, Detail: order.Reason, By: by})
+	if err != nil {
+		return nil, s.refused(ctx, "redrive an event", r, err)
+	}
+	return answer(wire.Changed{Event: rowOf(&changed)})
+}
+
+func (s *service) cancel(ctx context.Context, in *cancelling) (*out[wire.Changed], error) {
+	var order wire.Cancel
+	if in.Body != nil {
+		order = *in.Body
+	}
+	r, err := s.choose(ctx, choice{in.ID, in.Table.Table, in.SourceService})
+	if err != nil {
+		return nil, err
+	}
+	changed, err := s.Operator.Cancel(ctx, r.Seq, cmp.Or(in.Service, s.Service), order.Reason)
+	if err != nil {
+		return nil, s.refused(ctx, "cancel an event", r, err)
+	}
+	return answer(wire.Changed{Event: rowOf(&changed)})
+}
+
+// refused adds the status that stands in the way to a conflict, as it is now:
+// it may have changed since the event was chosen.
+func (s *service) refused(ctx context.Context, doing string, r event.Record, err error) error {
+	if !errors.Is(err, event.ErrConflict) {
+		return s.failure(doing, err)
+	}
+	status := r.Status
+	if records, err := s.Reader.Find(ctx, r.ID); err == nil {
+		for _, now := range records {
+			if now.Seq == r.Seq {
+				status = now.Status
+			}
+		}
+	}
+	p := newProblem(http.StatusConflict, "event %q is %s: %v", r.ID, status, err)
+	p.EventStatus = status.String()
+	return p
+}

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"context"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// Intake takes events in.
+type Intake interface {
+	// Accept stores messages; they are on disk when it returns nil, and none is
+	// when it returns an error. The receipts are in the order of the messages.
+	// [event.ErrUnavailable] asks to try again later.
+	Accept(ctx context.Context, msgs []event.Message) ([]event.Receipt, error)
+}
+
+// Reader reads the store.
+type Reader interface {
+	// List returns the records a filter selects, without their timeline. next
+	// is where to go on, 0 for no more.
+	List(ctx context.Context, f event.Filter, p event.Page) (records []event.Record, next uint64, err error)
+	// Find returns the records of an ID over all tables, with their timeline.
+	Find(ctx context.Context, id string) ([]event.Record, error)
+	// Payloads returns the bodies of an event; the first is the one it was
+	// received with.
+	Payloads(ctx context.Context, seq uint64) ([]event.Payload, error)
+}
+
+// Operator changes single events. Both return [event.ErrConflict] when the
+// status does not allow it and [event.ErrNotFound] when the event, or the
+// handler that is asked for, is not there.
+type Operator interface {
+	Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) (event.Record, error)
+	Cancel(ctx context.Context, seq uint64, by, detail string) (event.Record, error)
+}
+
+// Switches pause and resume. An unknown name is [event.ErrNotFound].
+type Switches interface {
+	SetHandlerPaused(ctx context.Context, name string, paused bool) error
+	SetSourcePaused(ctx context.Context, name string, paused bool) error
+}
+
+// Overview tells how eventd stands.
+type Overview interface {
+	Snapshot() event.Snapshot
+	Routes() []event.RouteInfo
+	// Problems tells why it is not ready, a sentence each; none when it is.
+	Problems() []string
+}
+
+// Explainer tells where an event would go, without taking it.
+type Explainer interface {
+	Explain(m event.Message) []event.Explanation
+}
+
+// Control reloads and shows the configuration.
+type Control interface {
+	// Reload puts the file in force. When it fails the old configuration stays;
+	// an error that unwraps to several, or has several lines, is shown as a list.
+	Reload(ctx context.Context) error
+	// Config returns the configuration in force as YAML, secrets redacted.
+	Config() ([]byte, error)
+}

@@ -1,0 +1,206 @@
+package config
+
+import "time"
+
+// Config is the whole file, completed with defaults. Maps are keyed by name;
+// [Names] gives their order.
+type Config struct {
+	Service    string `yaml:"service" required:"true" form:"name" restart:"true" doc:"Name of the application. It is the created_by of what is received and part of the durable consumers' names."`
+	DataDir    string `yaml:"data_dir" restart:"true" doc:"Folder of the event store, and of JetStream's files when NATS is embedded. Relative to the working directory."`
+	Log        Log    `yaml:"log" doc:"What eventd writes about itself."`
+	NATS       NATS   `yaml:"nats" restart:"true" doc:"The message queue. Without url or context, eventd runs a NATS server inside itself."`
+	Durability string `yaml:"durability" enum:"disk" later:"jetstream" restart:"true" doc:"What has to be safe before a message is acknowledged. disk: the event, synced on this disk."`
+	Store      Store  `yaml:"store" restart:"true" doc:"The event store."`
+	Admin      Admin  `yaml:"admin" restart:"true" doc:"The HTTP API."`
+
+	Metrics         Metrics       `yaml:"metrics" restart:"true" doc:"The listener for /metrics, /livez and /readyz."`
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" min:"0s" doc:"How long running attempts may take to finish after SIGTERM."`
+
+	Sources    map[string]Source  `yaml:"sources" keys:"name" doc:"Where messages come from: JetStream subjects, by name."`
+	Retry      map[string]Policy  `yaml:"retry" keys:"name" doc:"Retry policies by name. The one named default is used where none is named, and overrides the built-in one."`
+	Handlers   map[string]Handler `yaml:"handlers" keys:"name" doc:"Where events go, by name."`
+	Routes     []Route            `yaml:"routes" doc:"Which events go to which handlers. The first route that matches wins."`
+	DeadLetter string             `yaml:"dead_letter" form:"literal" doc:"Subject on which events that end as ERROR or FAILED are also published."`
+
+	_ later `yaml:"tracing"`
+	_ later `yaml:"schedules"`
+
+	origin *origin
+}
+
+// later is the type of a key that a later version understands.
+type later struct{}
+
+// Log says what eventd writes about itself.
+type Log struct {
+	Level  string `yaml:"level" enum:"debug,info,warn,error" doc:"The least important entries that are written."`
+	Format string `yaml:"format" enum:"json,console" doc:"json for machines, console for people."`
+}
+
+// NATS says how the message queue is reached. Embedded is nil when it is an
+// external server.
+type NATS struct {
+	URL             string            `yaml:"url" form:"natsurl" doc:"Address of an external server; several are separated by commas."`
+	CredentialsFile string            `yaml:"credentials_file" file:"true" doc:"File with a user JWT and its seed."`
+	User            string            `yaml:"user" doc:"User name, together with password_file."`
+	PasswordFile    string            `yaml:"password_file" file:"true" doc:"File with the password of user."`
+	NKeyFile        string            `yaml:"nkey_file" file:"true" doc:"File with an nkey seed."`
+	TokenFile       string            `yaml:"token_file" file:"true" doc:"File with a token."`
+	Context         string            `yaml:"context" doc:"A context of the nats command line, by name or absolute path. It names a server too, so url may be left out."`
+	TLS             *TLS              `yaml:"tls" doc:"TLS to an external server."`
+	Embedded        *Embedded         `yaml:"embedded" doc:"The server inside eventd, when neither url nor context is given."`
+	Streams         map[string]Stream `yaml:"streams" keys:"stream" doc:"Streams to create if they are missing, by name. One that exists is never changed."`
+	// EffectiveStreams are Streams and, with the embedded server, one more for
+	// each subject that none of them captures: see [Config.automaticStreams].
+	EffectiveStreams map[string]Stream `yaml:"-"`
+}
+
+// External reports whether the server is one outside this process.
+func (n *NATS) External() bool { return n.URL != "" || n.Context != "" }
+
+// TLS says how a server's certificate is checked, and with which own
+// certificate eventd answers. Empty fields leave it to the system.
+type TLS struct {
+	CAFile   string `yaml:"ca_file" file:"true" doc:"Certificates of the authorities to trust instead of the system's."`
+	CertFile string `yaml:"cert_file" file:"true" doc:"Own certificate, together with key_file."`
+	KeyFile  string `yaml:"key_file" file:"true" doc:"Private key of cert_file."`
+}
+
+// Embedded configures the NATS server inside eventd.
+type Embedded struct {
+	Listen string `yaml:"listen" form:"listen" zero:"none" doc:"Address for other programs; none: reachable inside the process only."`
+	// Sync is the interval between syncs of the server's files, 0 for after every message.
+	Sync time.Duration `yaml:"sync" min:"1ms" zero:"always" doc:"When the server's files are synced to disk: always (every message, before it is acknowledged) or an interval."`
+}
+
+// Stream is a JetStream stream that eventd creates if it is missing.
+type Stream struct {
+	Subjects []string      `yaml:"subjects" required:"true" form:"capture" doc:"Subjects it captures."`
+	MaxAge   time.Duration `yaml:"max_age" min:"100ms" zero:"unlimited" doc:"How long it keeps a message."` // 0 for ever
+	Replicas int           `yaml:"replicas" min:"1" max:"5" doc:"On how many servers of a cluster it is kept."`
+}
+
+// Store configures the event store.
+type Store struct {
+	Sync         string        `yaml:"sync" enum:"always" later:"none" doc:"always: a commit counts when it is on disk."`
+	LockTimeout  time.Duration `yaml:"lock_timeout" min:"0s" doc:"How long to wait at start for another process to let go of the store."`
+	DedupeWindow time.Duration `yaml:"dedupe_window" min:"0s" doc:"How long the same event_id from the same source_service in the same table is recognised as a duplicate."`
+	_            later         `yaml:"max_size"`
+	_            later         `yaml:"retention"`
+}
+
+// Admin configures the HTTP API.
+type Admin struct {
+	Listen    string     `yaml:"listen" form:"listen" doc:"Its address. One that is not loopback needs token_file."`
+	TokenFile string     `yaml:"token_file" file:"true" doc:"File with the token that every request has to bear."`
+	TLS       *ServerTLS `yaml:"tls" doc:"Serve HTTPS."`
+}
+
+// ServerTLS is the certificate of a listener.
+type ServerTLS struct {
+	CertFile string `yaml:"cert_file" required:"true" file:"true" doc:"Certificate."`
+	KeyFile  string `yaml:"key_file" required:"true" file:"true" doc:"Private key of cert_file."`
+}
+
+// Metrics configures the listener without payloads and changes.
+type Metrics struct {
+	Listen string `yaml:"listen" form:"listen" doc:"Its address; :9181 is port 9181 of every interface."`
+}
+
+// Source is a JetStream subject that events are received from.
+type Source struct {
+	Stream        string        `yaml:"stream" form:"stream" doc:"The stream that captures the subject; found by subject when omitted."`
+	Subject       string        `yaml:"subject" required:"true" form:"subject" doc:"Subject to receive; * stands for one token, > for the rest."`
+	Table         string        `yaml:"table" enum:"inbound,response" doc:"inbound: starts something here; response: answers something that was sent."`
+	SourceService string        `yaml:"source_service" form:"service" doc:"Who sends, for messages that do not say so. Default: the source's name."`
+	TargetService string        `yaml:"target_service" form:"service" doc:"Whom it is meant for. Default: service."`
+	MessageType   string        `yaml:"message_type" form:"type" doc:"Message type, only for messages that do not say theirs."`
+	MaxAckPending int           `yaml:"max_ack_pending" min:"1" max:"100000" doc:"How many messages may be received and not yet acknowledged."`
+	AckWait       time.Duration `yaml:"ack_wait" min:"1s" doc:"How long the server waits for an acknowledgement before it delivers again."`
+	_             later         `yaml:"schema"`
+}
+
+// Policy says when to try again. Which fields count depends on Backoff:
+// Schedule for "schedule", the others for exponential, linear and constant.
+type Policy struct {
+	Backoff  string          `yaml:"backoff,omitempty" enum:"exponential,linear,constant" doc:"How the delay grows: exponential (times factor), linear (by initial each time) or constant."`
+	Initial  time.Duration   `yaml:"initial,omitempty" min:"1ms" doc:"Delay after the first attempt."`
+	Factor   float64         `yaml:"factor,omitempty" min:"1" max:"100" doc:"What an exponential delay is multiplied with after each attempt."`
+	Max      time.Duration   `yaml:"max,omitempty" min:"1ms" doc:"Longest delay of an exponential or linear backoff."`
+	Schedule []time.Duration `yaml:"schedule" min:"0s" doc:"The delays one by one, instead of backoff, initial, factor and max."`
+	Jitter   float64         `yaml:"jitter" min:"0" max:"1" doc:"Share of the delay that is random, 0 to 1: 0.2 is 20% more or less."`
+	// MaxAttempts counts the first attempt too; 0 for no limit.
+	MaxAttempts int `yaml:"max_attempts" min:"1" max:"1000000" zero:"unlimited" doc:"Attempts in all, the first included. With a schedule: one more than it has delays."`
+	// MaxElapsed is counted from the first attempt; 0 for no limit.
+	MaxElapsed time.Duration `yaml:"max_elapsed" min:"1ms" zero:"unlimited" doc:"No attempt starts later than so long after the first. With a schedule: unlimited."`
+}
+
+// Handler is where events go. Exactly one of HTTP, Unix, Topic and Log is set;
+// [Handler.Kind] tells which.
+type Handler struct {
+	Service       string            `yaml:"service" form:"service" doc:"Who handles: updated_by of the event, created_by of its follow-ups. Default: the handler's name."`
+	HTTP          string            `yaml:"http" form:"httpurl" doc:"URL that events are POSTed to."`
+	Unix          string            `yaml:"unix" form:"socket" doc:"Path of a unix socket that events are POSTed to."`
+	Path          string            `yaml:"path" form:"path" doc:"Path of the request, for unix. Default: /."`
+	Topic         string            `yaml:"topic" form:"literal" doc:"JetStream subject that events are published on."`
+	TargetService string            `yaml:"target_service" form:"service" doc:"Whom a published message is meant for, for topic. Default: the handler's service."`
+	Log           *LogHandler       `yaml:"log" doc:"Write events to eventd's own log; it has no options: {}."`
+	Timeout       time.Duration     `yaml:"timeout" min:"1ms" max:"1h" doc:"How long an attempt may take."`
+	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time."`
+	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for log."`
+	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for log."`
+	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`
+	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http and unix. 5xx leaves out 501 and 505 unless they are listed."`
+	_             later             `yaml:"nats"`
+	_             later             `yaml:"poll"`
+	_             later             `yaml:"rate_limit"`
+	_             later             `yaml:"breaker"`
+	_             later             `yaml:"health"`
+	_             later             `yaml:"sign"`
+	_             later             `yaml:"batch"`
+	_             later             `yaml:"async"`
+	_             later             `yaml:"async_timeout"`
+	_             later             `yaml:"tls"`
+}
+
+// LogHandler has no options.
+type LogHandler struct{}
+
+// The kinds of handlers.
+const (
+	KindHTTP  = "http"
+	KindUnix  = "unix"
+	KindTopic = "topic"
+	KindLog   = "log"
+)
+
+// Kind returns which kind of handler it is.
+func (h *Handler) Kind() string {
+	switch {
+	case h.HTTP != "":
+		return KindHTTP
+	case h.Unix != "":
+		return KindUnix
+	case h.Topic != "":
+		return KindTopic
+	default:
+		return KindLog
+	}
+}
+
+// Route leads events to handlers.
+type Route struct {
+	Name        string   `yaml:"name" form:"route" doc:"Name in timelines and explanations. Default: its place in the list, routes[2]."`
+	MessageType []string `yaml:"message_type" required:"true" single:"true" form:"glob" doc:"A message type or a list of them; * stands for any run of characters."`
+	Table       string   `yaml:"table" enum:"inbound,request,response" doc:"Only events of this table. Default: of any."`
+	When        string   `yaml:"when" doc:"Only events for which this CEL expression is true. It may use event, headers and data."`
+	// Handler is empty once loaded: Handlers has it.
+	Handler  string   `yaml:"handler" doc:"Name of the handler."`
+	Handlers []string `yaml:"handlers" doc:"Names of several handlers; each gets the event, with attempts of its own."`
+	Continue bool     `yaml:"continue" doc:"Look for further routes after this one has matched."`
+	_        later    `yaml:"order_by"`
+	_        later    `yaml:"remember"`
+	_        later    `yaml:"expires"`
+	_        later    `yaml:"schema"`
+	_        later    `yaml:"on_failure"`
+}

@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/eventd-io/eventd/config"
+	"github.com/eventd-io/eventd/event"
+	"github.com/eventd-io/eventd/queue"
+)
+
+// sources are the sources that run, by name.
+type sources struct {
+	mu   sync.Mutex
+	list map[string]*runningSource
+}
+
+type runningSource struct {
+	*queue.Source
+	options queue.SourceOptions
+	cancel  context.CancelFunc
+	done    chan struct{}
+}
+
+// end stops a source and waits until what it has accepted is acknowledged.
+func (s *runningSource) end() {
+	s.cancel()
+	<-s.done
+}
+
+func (d *Daemon) startSources(_ context.Context, c *config.Config) error {
+	d.onStop("sources", func(context.Context) error { d.endSources(); return nil })
+	wanted, err := translateSources(c)
+	if err != nil {
+		return err
+	}
+	d.applySources(wanted)
+	return nil
+}
+
+func translateSources(c *config.Config) (map[string]queue.SourceOptions, error) {
+	wanted := make(map[string]queue.SourceOptions, len(c.Sources))
+	for name, s := range c.Sources {
+		o, err := translateSource(c, name, s)
+		if err != nil {
+			return nil, err
+		}
+		wanted[name] = o
+	}
+	return wanted, nil
+}
+
+// applySources starts what is new, ends what is gone, and restarts what changed.
+func (d *Daemon) applySources(wanted map[string]queue.SourceOptions) {
+	d.sources.mu.Lock()
+	defer d.sources.mu.Unlock()
+	if d.sources.list == nil {
+		d.sources.list = make(map[string]*runningSource)
+	}
+	for name, s := range d.sources.list {
+		if o, ok := wanted[name]; !ok || o != s.options {
+			s.end()
+			delete(d.sources.list, name)
+		}
+	}
+	for name, o := range wanted {
+		if d.sources.list[name] == nil {
+			d.sources.list[name] = d.runSource(o)
+		}
+	}
+}
+
+func (d *Daemon) runSource(o queue.SourceOptions) *runningSource {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &runningSource{Source: d.conn.NewSource(o, d.router, d.store), options: o, cancel: cancel, done: make(chan struct{})}
+	if d.store.Paused("source", o.Name) != "" {
+		s.Pause()
+	}
+	go func() {
+		defer close(s.done)
+		if err := s.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			d.log.Error().Err(err).Str("source", o.Name).Msg("source ended")
+		}
+	}()
+	return s
+}
+
+func (d *Daemon) endSources() {
+	d.sources.mu.Lock()
+	defer d.sources.mu.Unlock()
+	for _, s := range d.sources.list {
+		s.cancel()
+	}
+	for _, s := range d.sources.list {
+		<-s.done
+	}
+	d.sources.list = nil
+}
+
+func (d *Daemon) sourceInfos() []event.SourceInfo {
+	d.sources.mu.Lock()
+	defer d.sources.mu.Unlock()
+	list := make([]event.SourceInfo, 0, len(d.sources.list))
+	for _, name := range slices.Sorted(maps.Keys(d.sources.list)) {
+		list = append(list, d.sources.list[name].Info())
+	}
+	return list
+}
+
+// SetSourcePaused pauses a source, over restarts, until it is resumed. What it
+// has pulled is still accepted. Errors: [event.ErrNotFound].
+func (d *Daemon) SetSourcePaused(ctx context.Context, name string, paused bool) error {
+	d.sources.mu.Lock()
+	defer d.sources.mu.Unlock()
+	s := d.sources.list[name]
+	if s == nil {
+		return fmt.Errorf("source %q: %w", name, event.ErrNotFound)
+	}
+	if !paused {
+		if err := d.store.SetPaused(ctx, "source", name, ""); err != nil {
+			return err
+		}
+		s.Resume()
+		return nil
+	}
+	if err := d.store.SetPaused(ctx, "source", name, "manual"); err != nil {
+		return err
+	}
+	s.Pause()
+	return nil
+}
+
+// SetHandlerPaused pauses or resumes a handler: see [router.Router.SetHandlerPaused].
+func (d *Daemon) SetHandlerPaused(ctx context.Context, name string, paused bool) error {
+	return d.router.SetHandlerPaused(ctx, name, paused)
+}

@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"fmt"
+
+	"github.com/eventd-io/eventd/config"
+	"github.com/eventd-io/eventd/envelope"
+	"github.com/eventd-io/eventd/event"
+	"github.com/eventd-io/eventd/handler"
+	"github.com/eventd-io/eventd/queue"
+	"github.com/eventd-io/eventd/retry"
+	"github.com/eventd-io/eventd/router"
+	"github.com/rs/zerolog"
+)
+
+// checkWhen finds the conditions of routes that do not compile.
+func checkWhen(c *config.Config) (issues []config.Issue) {
+	for i, r := range c.Routes {
+		if r.When == "" {
+			continue
+		}
+		if err := router.CheckWhen(r.When); err != nil {
+			issues = append(issues, c.Issue(fmt.Sprintf("routes[%d].when", i), err))
+		}
+	}
+	return issues
+}
+
+// translateRouter returns the router's part of a configuration. The deliverers
+// are new and unused; [closeDeliverers] lets go of them.
+func translateRouter(c *config.Config, p handler.Publisher, log zerolog.Logger) (router.Config, error) {
+	out := router.Config{DeadLetter: c.DeadLetter}
+	for _, r := range c.Routes {
+		route := router.Route{
+			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
+			Handlers: r.Handlers, Continue: r.Continue,
+		}
+		if r.Table != "" {
+			var err error
+			if route.Table, err = event.ParseTable(r.Table); err != nil {
+				return out, fmt.Errorf("route %s: %w", r.Name, err)
+			}
+		}
+		out.Routes = append(out.Routes, route)
+	}
+	for _, name := range config.Names(c.Handlers) {
+		h := c.Handlers[name]
+		d, err := deliverer(c, name, &h, p, log)
+		if err != nil {
+			closeDeliverers(out)
+			return out, fmt.Errorf("handler %s: %w", name, err)
+		}
+		out.Handlers = append(out.Handlers, router.Handler{
+			Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
+			Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
+		})
+	}
+	return out, nil
+}
+
+// endpoint is what every kind of handler is.
+type endpoint interface {
+	router.Deliverer
+	Target() string
+}
+
+func deliverer(c *config.Config, name string, h *config.Handler, p handler.Publisher, log zerolog.Logger) (endpoint, error) {
+	switch h.Kind() {
+	case config.KindHTTP, config.KindUnix:
+		return handler.NewHTTP(handler.HTTPOptions{
+			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout, Concurrency: h.Concurrency,
+			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
+		})
+	case config.KindTopic:
+		return handler.NewTopic(handler.TopicOptions{
+			Subject: h.Topic, SourceService: h.Service, TargetService: h.TargetService, Timeout: h.Timeout,
+			Format: format(h.Format), Headers: h.Headers, Source: ceSource(c),
+		}, p)
+	default:
+		return handler.NewLog(name, log), nil
+	}
+}
+
+// ceSource is the `source` attribute of events that did not come as CloudEvents.
+func ceSource(c *config.Config) string { return "/eventd/" + c.Service }
+
+func format(name string) envelope.Format {
+	switch name {
+	case "structured":
+		return envelope.Structured
+	case "raw":
+		return envelope.Raw
+	default:
+		return envelope.Binary
+	}
+}
+
+func policy(p config.Policy) retry.Policy {
+	return retry.Policy{
+		Backoff: retry.Backoff(p.Backoff), Initial: p.Initial, Factor: p.Factor, Max: p.Max, Jitter: p.Jitter,
+		MaxAttempts: p.MaxAttempts, MaxElapsed: p.MaxElapsed, Schedule: p.Schedule,
+	}
+}
+
+// closeDeliverers lets go of connections that deliverers keep.
+func closeDeliverers(c router.Config) {
+	for i := range c.Handlers {
+		if d, ok := c.Handlers[i].Deliverer.(interface{ Close() }); ok {
+			d.Close()
+		}
+	}
+}
+
+func translateQueue(c *config.Config, log zerolog.Logger) queue.Options {
+	n := &c.NATS
+	o := queue.Options{
+		Name: "eventd-" + c.Service, URL: n.URL, CredentialsFile: n.CredentialsFile,
+		User: n.User, PasswordFile: n.PasswordFile, NKeyFile: n.NKeyFile, TokenFile: n.TokenFile,
+		Context: n.Context, Streams: translateStreams(c), Log: log,
+	}
+	if n.TLS != nil {
+		o.TLS = &queue.TLSFiles{CA: n.TLS.CAFile, Cert: n.TLS.CertFile, Key: n.TLS.KeyFile}
+	}
+	if !n.External() && n.Embedded != nil {
+		o.Embedded = &queue.Embedded{
+			Dir: c.DataDir, Listen: n.Embedded.Listen, SyncInterval: n.Embedded.Sync,
+		}
+	}
+	return o
+}
+
+func translateStreams(c *config.Config) (list []queue.Stream) {
+	for _, name := range config.Names(c.NATS.EffectiveStreams) {
+		s := c.NATS.EffectiveStreams[name]
+		list = append(list, queue.Stream{Name: name, Subjects: s.Subjects, MaxAge: s.MaxAge, Replicas: s.Replicas})
+	}
+	return list
+}
+
+func translateSource(c *config.Config, name string, s config.Source) (queue.SourceOptions, error) {
+	table, err := event.ParseTable(s.Table)
+	if err != nil {
+		return queue.SourceOptions{}, fmt.Errorf("source %s: %w", name, err)
+	}
+	return queue.SourceOptions{
+		Name: name, Service: c.Service, Stream: s.Stream, Subject: s.Subject, Table: table,
+		SourceService: s.SourceService, TargetService: s.TargetService, MessageType: s.MessageType,
+		MaxAckPending: s.MaxAckPending, AckWait: s.AckWait,
+	}, nil
+}

@@ -1,0 +1,28 @@
+package daemon
+
+import (
+	"github.com/eventd-io/eventd/api"
+	"github.com/eventd-io/eventd/handler"
+	"github.com/eventd-io/eventd/metrics"
+	"github.com/eventd-io/eventd/queue"
+	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/storage"
+)
+
+// The wiring diagram: who gives whom what it asks for.
+var (
+	_ router.Store      = (*storage.DB)(nil)
+	_ router.Observer   = (*metrics.Metrics)(nil)
+	_ storage.Observer  = (*metrics.Metrics)(nil)
+	_ handler.Publisher = (*queue.Conn)(nil)
+	_ queue.Intake      = (*router.Router)(nil)
+	_ queue.OutboxStore = (*storage.DB)(nil)
+	_ queue.Positions   = (*storage.DB)(nil)
+	_ api.Intake        = (*router.Router)(nil)
+	_ api.Reader        = (*storage.DB)(nil)
+	_ api.Operator      = (*router.Router)(nil)
+	_ api.Explainer     = (*router.Router)(nil)
+	_ api.Switches      = (*Daemon)(nil)
+	_ api.Overview      = (*Daemon)(nil)
+	_ api.Control       = (*Daemon)(nil)
+)

@@ -1,0 +1,145 @@
+package envelope
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// fields are the headers of a message, sorted out. Ids and attributes are as
+// they came, even if that is not UTF-8: made valid, two of them could become the
+// same.
+type fields struct {
+	contentType   string
+	messageType   string // Eventd-Message-Type
+	messageID     string // Nats-Msg-Id
+	correlationID string
+	causationID   string
+	deliverAt     string
+	delay         string
+	attributes    map[string]string // of CloudEvents binary mode, decoded; names in lower case
+	rest          map[string]string // goes along with the event
+}
+
+// sortOut reads headers, whatever the case of their names. They are taken in
+// order, so that names that differ in case only give the same event each time.
+func sortOut(header map[string][]string, http bool) *fields {
+	var room [24]string
+	names := room[:0]
+	for name := range header {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	f := &fields{}
+	for _, name := range names {
+		if values := header[name]; len(values) > 0 {
+			f.add(name, values, http)
+		}
+	}
+	f.contentType = strings.ToValidUTF8(f.contentType, replacement)
+	return f
+}
+
+func (f *fields) add(name string, values []string, http bool) {
+	lower := strings.ToLower(name)
+	if field := f.named(lower); field != nil {
+		if *field == "" {
+			*field = values[0]
+		}
+		return
+	}
+	if attribute, ok := strings.CutPrefix(lower, "ce-"); ok {
+		set(&f.attributes, attribute, decodeValue(values[0]))
+		return
+	}
+	if travels(lower) && !(http && ofExchange(lower)) {
+		set(&f.rest, strings.ToValidUTF8(name, replacement), strings.ToValidUTF8(strings.Join(values, ", "), replacement))
+	}
+}
+
+// named returns the field for a header that eventd itself reads.
+func (f *fields) named(lower string) *string {
+	switch lower {
+	case "content-type":
+		return &f.contentType
+	case "eventd-message-type":
+		return &f.messageType
+	case "nats-msg-id":
+		return &f.messageID
+	case "correlation-id":
+		return &f.correlationID
+	case "causation-id":
+		return &f.causationID
+	case "eventd-deliver-at":
+		return &f.deliverAt
+	case "eventd-delay":
+		return &f.delay
+	}
+	return nil
+}
+
+// set keeps the first value of a name.
+func set(m *map[string]string, name, value string) {
+	if *m == nil {
+		*m = make(map[string]string)
+	}
+	if _, ok := (*m)[name]; !ok {
+		(*m)[name] = value
+	}
+}
+
+// decodeValue undoes what the HTTP binding of CloudEvents does to the value of
+// an attribute: quotes, then one round of percent-encoding. A value that was
+// never encoded is returned as it is, and so is one that would not be text.
+func decodeValue(s string) string {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		s = unquote(s[1 : len(s)-1])
+	}
+	if strings.IndexByte(s, '%') >= 0 {
+		if plain, err := url.PathUnescape(s); err == nil && utf8.ValidString(plain) {
+			return plain
+		}
+	}
+	return s
+}
+
+// unquote takes the backslashes out of a quoted string of HTTP.
+func unquote(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// due returns the time before which the event must not be handed out, zero for
+// none. A delay counts from when the message was sent.
+func (f *fields) due(sent time.Time) (time.Time, error) {
+	if f.deliverAt != "" {
+		at, err := time.Parse(time.RFC3339, f.deliverAt)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("header Eventd-Deliver-At is no RFC 3339 time: %s", quote(f.deliverAt))
+		}
+		return at.UTC(), nil
+	}
+	if f.delay == "" {
+		return time.Time{}, nil
+	}
+	delay, err := time.ParseDuration(f.delay)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("header Eventd-Delay is no duration such as 90s or 2h: %s", quote(f.delay))
+	}
+	if delay <= 0 {
+		return time.Time{}, nil
+	}
+	return sent.Add(delay).UTC(), nil
+}

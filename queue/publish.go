@@ -1,0 +1,104 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+	"github.com/nats-io/nats.go"
+)
+
+// pubAckTimeout is how long a PubAck may take when ctx allows more.
+const pubAckTimeout = 10 * time.Second
+
+// publishError is an error of which trying again is no use.
+type publishError struct {
+	message  string
+	tooLarge bool
+}
+
+func (e *publishError) Error() string { return e.message }
+
+// Permanent reports that trying again would not help.
+func (e *publishError) Permanent() bool { return true }
+
+// TooLarge reports that the server takes no message of that size.
+func (e *publishError) TooLarge() bool { return e.tooLarge }
+
+// Publish publishes a message and returns once the server has acknowledged it.
+// While there is no connection it fails at once: nothing is buffered. An error
+// that has a method Permanent, and that says true, would come again; of one that
+// is too large for the server its method TooLarge says true. After any other
+// error the message may have been published all the same.
+func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
+	m, err := c.message(&p)
+	if err != nil {
+		return err
+	}
+	select {
+	case c.inflight <- struct{}{}:
+		defer func() { <-c.inflight }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	future, err := c.js.PublishMsgAsync(m)
+	if err != nil {
+		return classify(err, p.Subject)
+	}
+	select {
+	case <-future.Ok():
+		return nil
+	case err := <-future.Err():
+		return classify(err, p.Subject)
+	case <-ctx.Done():
+		return fmt.Errorf("publish to %s: no PubAck: %w", p.Subject, ctx.Err())
+	}
+}
+
+// message checks what the server or the protocol would refuse.
+func (c *Conn) message(p *event.Publication) (*nats.Msg, error) {
+	if p.Subject == "" || strings.ContainsAny(p.Subject, "*> \t\r\n") {
+		return nil, &publishError{message: fmt.Sprintf("%q is no subject to publish on", p.Subject)}
+	}
+	if !c.Connected() {
+		return nil, fmt.Errorf("publish to %s: %w: %s", p.Subject, nats.ErrDisconnected, c.Problem())
+	}
+	m := &nats.Msg{Subject: p.Subject, Header: make(nats.Header, len(p.Header)), Data: p.Body}
+	for name, value := range p.Header {
+		if strings.ContainsAny(value, "\r\n") || strings.ContainsAny(name, ":\r\n ") {
+			return nil, &publishError{message: fmt.Sprintf("header %q cannot be sent", name)}
+		}
+		m.Header[name] = []string{value}
+	}
+	if limit := c.nats.MaxPayload(); limit > 0 && int64(size(m)) > limit {
+		return nil, &publishError{
+			message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size(m), limit),
+			tooLarge: true,
+		}
+	}
+	return m, nil
+}
+
+// size is what the server counts: headers and body.
+func size(m *nats.Msg) int {
+	n := len("NATS/1.0\r\n\r\n") + len(m.Data)
+	for name, values := range m.Header {
+		n += len(name) + len(values[0]) + len(": \r\n")
+	}
+	return n
+}
+
+// classify says what an error of the client means.
+func classify(err error, subject string) error {
+	switch {
+	case errors.Is(err, nats.ErrMaxPayload):
+		return &publishError{message: err.Error(), tooLarge: true}
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("publish: no stream captures %s: %w", subject, err)
+	default:
+		return fmt.Errorf("publish to %s: %w", subject, err)
+	}
+}
