@@ -148,8 +148,12 @@ func TestNeedsRestart(t *testing.T) {
 			if c.name == "the server" { // its sources then need a stream
 				text = strings.Replace(text, "subject: REQUEST", "stream: S, subject: REQUEST", 1)
 			}
-			if got := NeedsRestart(mustParse(t, base), mustParse(t, text)); !slices.Equal(got, c.want) {
+			before, after := mustParse(t, base), mustParse(t, text)
+			if got := NeedsRestart(before, after); !slices.Equal(got, c.want) {
 				t.Errorf("NeedsRestart = %v; want %v", got, c.want)
+			}
+			if got := NeedsRestart(after, before); !slices.Equal(got, c.want) {
+				t.Errorf("the other way round, NeedsRestart = %v; want %v", got, c.want)
 			}
 		})
 	}

@@ -58,7 +58,7 @@ func (c *Config) At(path string) (line, column int) {
 
 // problems returns what was found, in the order of the file.
 func (o *origin) problems() Problems {
-	_ = func(...any){}; slices.SortStableFunc(o.issues, func(a, b Issue) int {
+	slices.SortStableFunc(o.issues, func(a, b Issue) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return Problems(slices.Compact(o.issues))

@@ -36,7 +36,7 @@ func TestNoSecretLeaks(t *testing.T) {
 		}
 		for name, secret := range secrets {
 			for _, form := range forms {
-				if form != "%s" && file != "everything.yaml" {
+				if form != "%s" && (file != "everything.yaml" || name == "lines" || name == "number") {
 					continue
 				}
 				value := fmt.Sprintf(form, "${file:"+filepath.Join(folder, name)+"}")
