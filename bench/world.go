@@ -217,16 +217,16 @@ func (w *world) awaitSink(ctx context.Context) (s seen, err error) {
 func (w *world) awaitCompleted(ctx context.Context) error {
 	for {
 		var status struct {
-			Events map[string]map[string]int `json:"events"`
+			Counts map[string]map[string]int `json:"counts"`
 		}
 		if err := getJSON(ctx, w.admin+"/v1/status", &status); err != nil {
 			return err
 		}
-		if status.Events["inbound"]["COMPLETED"] == w.messages {
+		if status.Counts["inbound"]["COMPLETED"] == w.messages {
 			return nil
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("events by status at the end: %v", status.Events)
+			return fmt.Errorf("events by status at the end: %v", status.Counts)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -87,6 +87,10 @@ func TestDecodeForms(t *testing.T) {
 			want: event.Event{ID: "j1", MessageType: "J", ContentType: "application/json"}},
 		{name: "JSON, keys with escapes", body: `{"event\u005fid":"j1","message_type":"J"}`,
 			want: event.Event{ID: "j1", MessageType: "J", ContentType: "application/json"}},
+		{name: "JSON, ids of the conversation far behind", body: `{"event_id":"j1","message_type":"J","x":[1],"y":{"correlation_id":"no"},"causation_id":"p","correlation\u005fid":"c"}`,
+			want: event.Event{ID: "j1", MessageType: "J", ContentType: "application/json", CorrelationID: "c", CausationID: "p"}},
+		{name: "JSON, the first of two counts", body: `{"event_id":"j1","event_id":"j2","message_type":"J","message_type":"K","correlation_id":"c","correlation_id":"d"}`,
+			want: event.Event{ID: "j1", MessageType: "J", ContentType: "application/json", CorrelationID: "c"}},
 		{name: "JSON, keys deeper down do not count", body: `{"a":{"event_id":"no","message_type":"NO"},"event_id":"j1","message_type":"J"}`,
 			want: event.Event{ID: "j1", MessageType: "J", ContentType: "application/json"}},
 		{name: "JSON, id as a number", body: `{"event_id":12345678901234567890,"message_type":"J"}`,
@@ -307,6 +311,15 @@ func TestDecodeUndecodableKeepsItsAttributes(t *testing.T) {
 	want := map[string]string{"ce-specversion": "1.0", "ce-id": "i1", "ce-source": "/a", "ce-type": "T", "ce-time": "\uFFFD", "ce-ext": "e", "X-A": "a"}
 	if m.Problem != event.Undecodable || !maps.Equal(m.Headers, want) {
 		t.Errorf("Problem, Headers = %q, %v; want %q, %v", m.Problem, m.Headers, event.Undecodable, want)
+	}
+}
+
+func TestDecodeHeadersThatDifferInCase(t *testing.T) {
+	for range 20 {
+		m := Decode(headerOf("Eventd-Message-Type", "T", "nats-msg-id", "2", "Nats-Msg-Id", "1", "NATS-msg-id", "3"), nil, origin())
+		if m.ID != "3" { // the first in the order of bytes
+			t.Fatalf("ID = %q; want 3 each time", m.ID)
+		}
 	}
 }
 

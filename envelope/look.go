@@ -37,10 +37,6 @@ func (in *inside) field(key string) *text {
 	return nil
 }
 
-// keys are the names that [inside.field] knows, as they stand in JSON.
-var keys = [][]byte{[]byte(`"event_id"`), []byte(`"message_type"`), []byte(`"service_message_type"`),
-	[]byte(`"correlation_id"`), []byte(`"causation_id"`)}
-
 // look reads the top level of a JSON object. The flaw is why it is none, "" when it is.
 func look(body []byte) (in inside, flaw string) {
 	switch start := bytes.TrimLeft(body, " \t\r\n"); {
@@ -53,20 +49,13 @@ func look(body []byte) (in inside, flaw string) {
 	case !validJSON(body):
 		return in, "is not valid JSON"
 	}
-	left := expected(body)
-	if left == 0 {
-		return in, ""
-	}
 	parse(body).ForEach(func(key, value gjson.Result) bool {
 		field := in.field(key.Str)
-		if field == nil {
+		if field == nil || field.given {
 			return true
 		}
-		if !field.given {
-			*field = textOf(value)
-		}
-		left--
-		return left > 0
+		*field = textOf(value)
+		return !in.complete(body[value.Index:])
 	})
 	if !in.messageType.given {
 		in.messageType = in.serviceMessageType
@@ -74,16 +63,17 @@ func look(body []byte) (in inside, flaw string) {
 	return in, ""
 }
 
-// expected returns how many times the keys may be met at most, so that a look
-// ends early: what names an event mostly stands at its beginning.
-func expected(body []byte) (n int) {
-	if bytes.Contains(body, []byte(`\u`)) {
-		return len(body) // a key may be written with escapes
+// complete reports whether the rest of the body holds nothing more to find, so
+// that a look ends early: what names an event mostly stands at its beginning.
+// A backslash may hide a key.
+func (in *inside) complete(rest []byte) bool {
+	if !in.eventID.given || !in.messageType.given {
+		return false
 	}
-	for _, key := range keys {
-		n += bytes.Count(body, key)
+	if in.correlationID.given && in.causationID.given {
+		return true
 	}
-	return n
+	return !bytes.Contains(rest, []byte(`tion_id"`)) && bytes.IndexByte(rest, '\\') < 0
 }
 
 // textOf takes strings, and whole numbers as they are written. Anything else

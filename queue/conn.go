@@ -52,6 +52,7 @@ type Conn struct {
 	problem  string // why it is not connected
 	denials  int    // refusals in a row
 	streams  []Stream
+	ensuring sync.Mutex
 	rebuild  chan struct{} // asks for the streams to be ensured again
 	inflight chan struct{} // bounds publications without PubAck
 }

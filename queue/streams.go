@@ -68,6 +68,8 @@ func (c *Conn) ensureLoop() {
 // ensureStreams makes the streams that are missing. One that is there is left
 // as it is.
 func (c *Conn) ensureStreams(ctx context.Context) error {
+	c.ensuring.Lock() // not twice at the same time
+	defer c.ensuring.Unlock()
 	c.mu.Lock()
 	list := c.streams
 	c.mu.Unlock()

@@ -1,0 +1,163 @@
+package handler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/eventd-io/eventd/envelope"
+	"github.com/eventd-io/eventd/event"
+)
+
+// Publisher publishes to JetStream.
+type Publisher interface {
+	// Publish returns nil once the server has acknowledged the message. An
+	// error whose method Permanent() says true would come again at each attempt;
+	// if its method TooLarge() does too, it is because of the size.
+	Publish(ctx context.Context, p event.Publication) error
+}
+
+// TopicOptions configure a [Topic].
+type TopicOptions struct {
+	Subject       string // without wildcards
+	SourceService string // who sends events that name no source service
+	TargetService string // whom they are meant for
+	Timeout       time.Duration
+	Format        envelope.Format
+	Headers       map[string]string // sent with each message; they win over those of the event
+	Source        string            // CloudEvents source of events that came without one
+}
+
+// Topic publishes events to a JetStream subject.
+type Topic struct {
+	TopicOptions
+	publisher Publisher
+}
+
+// NewTopic returns a handler that publishes with p. It is an error when the
+// subject is none that a message can be published on.
+func NewTopic(o TopicOptions, p Publisher) (*Topic, error) {
+	if err := checkSubject(o.Subject); err != nil {
+		return nil, err
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = DefaultTimeout
+	}
+	// A message id that is always the same would make the server drop all
+	// events but the first as duplicates.
+	if _, err := fixedHeaders(o.Headers, "Nats-Msg-Id"); err != nil {
+		return nil, err
+	}
+	return &Topic{TopicOptions: o, publisher: p}, nil
+}
+
+func checkSubject(s string) error {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return fmt.Errorf("subject %q is empty or holds spaces", s)
+	}
+	if strings.ContainsAny(s, "*>") {
+		return fmt.Errorf("subject %q has wildcards: a message is published on one subject", s)
+	}
+	if strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") || strings.Contains(s, "..") {
+		return fmt.Errorf("subject %q has an empty part", s)
+	}
+	return nil
+}
+
+// Kind returns "topic".
+func (t *Topic) Kind() string { return "topic" }
+
+// Target returns the subject.
+func (t *Topic) Target() string { return t.Subject }
+
+// Deliver publishes the event once and waits for the acknowledgement. The
+// message id keeps the server from storing it twice when an attempt is made
+// again though the server had stored the event.
+func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
+	start := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, errTimeout)
+	defer cancel()
+	answer := event.Answer{Outcome: event.Done}
+	if err := t.publisher.Publish(ctx, t.publication(a)); err != nil {
+		answer = t.failure(ctx, err)
+	} else {
+		answer.Sent = []event.Payload{t.sent(a.Event)}
+	}
+	answer.Took = time.Since(start)
+	return answer
+}
+
+func (t *Topic) publication(a *event.Attempt) event.Publication {
+	header, body := envelope.Encode(a, t.Format, t.Source)
+	h := make(map[string]string, len(header)+4)
+	for name, values := range header {
+		h[natsName(name)] = values[0]
+	}
+	if t.Format == envelope.Binary {
+		addValid(h, "Correlation-Id", a.Event.CorrelationID)
+		addValid(h, "Causation-Id", a.Event.CausationID)
+	}
+	for name, value := range t.Headers {
+		delete(h, natsName(http.CanonicalHeaderKey(name)))
+		h[name] = strings.TrimSpace(value) // in the case it is configured in: Nats-TTL
+	}
+	h["Nats-Msg-Id"] = messageID(a)
+	return event.Publication{Subject: t.Subject, Header: h, Body: body, EventSeq: a.Event.Seq}
+}
+
+// natsName returns a header name as NATS, which minds the case, expects it: the
+// attributes of CloudEvents in lower case.
+func natsName(canonical string) string {
+	if strings.HasPrefix(canonical, "Ce-") {
+		return strings.ToLower(canonical)
+	}
+	return canonical
+}
+
+func addValid(h map[string]string, name, value string) {
+	if value != "" && !strings.ContainsFunc(value, notInValue) {
+		h[name] = value
+	}
+}
+
+// messageID names what is published, for the server's own deduplication. The
+// handler is part of it: two handlers may publish the same event into the same
+// stream. No part holds a slash, so that no two events share an ID.
+func messageID(a *event.Attempt) string {
+	e := a.Event
+	return strings.Join([]string{url.PathEscape(e.ID), e.Table.String(), url.PathEscape(e.SourceService),
+		strconv.Itoa(a.Generation), url.PathEscape(a.Handler)}, "/")
+}
+
+func (t *Topic) sent(e *event.Event) event.Payload {
+	source := e.SourceService
+	if source == "" {
+		source = t.SourceService
+	}
+	return event.Payload{EventID: e.ID, Topic: t.Subject, SourceService: source, TargetService: t.TargetService,
+		ContentType: e.ContentType, CreatedBy: t.SourceService, CreatedAt: time.Now().UTC()}
+}
+
+// failure says what a publication means that was not acknowledged. The event
+// may be in the stream all the same.
+func (t *Topic) failure(ctx context.Context, err error) event.Answer {
+	a := event.Answer{Outcome: event.Again, Reason: event.Publish, Detail: detailOf([]byte(err.Error()))}
+	var permanent interface{ Permanent() bool }
+	var large interface{ TooLarge() bool }
+	switch cause := context.Cause(ctx); {
+	case errors.As(err, &large) && large.TooLarge():
+		a.Outcome, a.Reason = event.Never, event.TooLarge
+	case errors.As(err, &permanent) && permanent.Permanent():
+		a.Outcome, a.Reason = event.Never, event.Rejected
+	case errors.Is(cause, errTimeout):
+		a.Detail = fmt.Sprintf("no acknowledgement within %v", t.Timeout)
+	case cause != nil:
+		a.Reason, a.Detail = event.Interrupted, "eventd ended the attempt before the server had acknowledged"
+	}
+	return a
+}
