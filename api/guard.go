@@ -158,7 +158,7 @@ func recovered(log zerolog.Logger, next http.Handler) http.Handler {
 			if v == nil {
 				return
 			}
-			if v == http.ErrAbortHandler {
+			if v == http.ErrAbortHandler { //nolint:errorlint // a panic value, which is not wrapped
 				panic(v)
 			}
 			log.Error().Any("panic", v).Bytes("stack", debug.Stack()).

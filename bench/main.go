@@ -27,17 +27,21 @@ import (
 // options of a run.
 type options struct {
 	messages, size, rounds, workers int
-	sync                            bool
 	dir                             string
 }
 
 func main() {
+	os.Exit(execute())
+}
+
+func execute() (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+		return 1
 	}
+	return 0
 }
 
 func run(ctx context.Context, args []string) error {

@@ -98,9 +98,8 @@ func (w *world) end() {
 	}
 }
 
-func (w *world) spawn(env []string, program string, args ...string) (*exec.Cmd, error) {
+func (w *world) spawn(program string, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), env...)
 	log, err := os.Create(filepath.Join(w.dir, filepath.Base(program)+args[0]+".log"))
 	if err != nil {
 		return nil, err
@@ -121,10 +120,10 @@ func (w *world) prepare(ctx context.Context) error {
 		return err
 	}
 	w.nats, w.sink = ports[0], "http://"+ports[1]
-	if _, err := w.spawn(nil, w.tools.bench, "nats", "-listen", ports[0], "-dir", filepath.Join(w.dir, "nats")); err != nil {
+	if _, err := w.spawn(w.tools.bench, "nats", "-listen", ports[0], "-dir", filepath.Join(w.dir, "nats")); err != nil {
 		return err
 	}
-	if _, err := w.spawn(nil, w.tools.bench, "sink", "-listen", ports[1]); err != nil {
+	if _, err := w.spawn(w.tools.bench, "sink", "-listen", ports[1]); err != nil {
 		return err
 	}
 	return w.fill(ctx)
@@ -167,7 +166,7 @@ func (w *world) fill(ctx context.Context) error {
 
 func (w *world) start(system string) (*exec.Cmd, error) {
 	if system == "loop" {
-		return w.spawn(nil, w.tools.bench, "loop", "-nats", w.nats, "-sink", w.sink, "-workers", fmt.Sprint(w.workers))
+		return w.spawn(w.tools.bench, "loop", "-nats", w.nats, "-sink", w.sink, "-workers", fmt.Sprint(w.workers))
 	}
 	ports, err := freePorts(2)
 	if err != nil {
@@ -191,7 +190,7 @@ routes:
 		return nil, err
 	}
 	w.admin = "http://" + ports[0]
-	return w.spawn(nil, w.tools.eventd, "-config", file)
+	return w.spawn(w.tools.eventd, "-config", file)
 }
 
 // seen is what the sink has counted.

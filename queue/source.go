@@ -117,9 +117,9 @@ func (s *Source) setProblem(why string) {
 	old := s.info.Problem
 	s.info.Problem = why
 	s.mu.Unlock()
-	switch {
-	case why == old:
-	case why == "":
+	switch why {
+	case old:
+	case "":
 		s.log.Info().Str("consumer", s.durable).Msg("source is receiving")
 	default:
 		s.log.Warn().Str("problem", why).Msg("source is not receiving; trying again until it can")

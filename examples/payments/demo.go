@@ -26,7 +26,7 @@ type world struct {
 	admin    string
 	nats     string
 	eventd   *exec.Cmd
-	exited   chan error
+	exited   chan error // how eventd ended
 	services *http.Server
 }
 
@@ -127,7 +127,10 @@ func freePorts(n int) (list []string, err error) {
 func (w *world) stop() {
 	_ = w.eventd.Process.Signal(os.Interrupt)
 	select {
-	case <-w.exited:
+	case err := <-w.exited:
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "eventd:", err)
+		}
 	case <-time.After(10 * time.Second):
 		_ = w.eventd.Process.Kill()
 	}
