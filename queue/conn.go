@@ -49,8 +49,9 @@ type Conn struct {
 	running sync.WaitGroup
 
 	mu       sync.Mutex
-	problem  string // why it is not connected
-	denials  int    // refusals in a row
+	problem  string        // why it is not connected
+	up       chan struct{} // closed, and replaced, when the connection is there again
+	denials  int           // refusals in a row
 	streams  []Stream
 	ensuring sync.Mutex
 	rebuild  chan struct{} // asks for the streams to be ensured again
@@ -68,6 +69,7 @@ const maxPublications = 4096
 func Open(ctx context.Context, o Options) (*Conn, error) {
 	c := &Conn{
 		log: o.Log, refused: make(chan error, 1), problem: "not connected yet", streams: o.Streams,
+		up:      make(chan struct{}),
 		rebuild: make(chan struct{}, 1), inflight: make(chan struct{}, maxPublications),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -192,6 +194,8 @@ func (c *Conn) connected(nc *nats.Conn) {
 	c.mu.Lock()
 	was := c.problem
 	c.problem, c.denials = "", 0
+	close(c.up)
+	c.up = make(chan struct{})
 	c.mu.Unlock()
 	if was != "" {
 		c.log.Info().Str("server", redactURLs(nc.ConnectedUrl())).Msg("connected to NATS")
@@ -257,6 +261,13 @@ func (c *Conn) setProblem(why string) bool {
 	news := c.problem == ""
 	c.problem = why
 	return news
+}
+
+// back is closed when the connection is there again.
+func (c *Conn) back() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.up
 }
 
 // Connected reports whether there is a connection now.

@@ -139,6 +139,7 @@ func (s *Source) Run(ctx context.Context) error {
 	wait := firstPause
 	for {
 		resumed, _ := s.gates()
+		back := s.conn.back()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -158,6 +159,9 @@ func (s *Source) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-back:
+			wait = firstPause
+			continue
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, lastPause)
