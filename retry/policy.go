@@ -28,7 +28,7 @@ const Unlimited = 0
 type Policy struct {
 	Backoff     Backoff
 	Initial     time.Duration
-	Factor      float64       // of an exponential backoff
+	Factor      float64       // of an exponential backoff; below 1 counts as 1
 	Max         time.Duration // no delay is longer, but for the jitter; 0: no bound
 	Jitter      float64       // a delay d becomes one of d×(1-jitter) … d×(1+jitter)
 	MaxAttempts int           // executions altogether; [Unlimited]
@@ -64,20 +64,24 @@ func (p Policy) Next(attempts int, elapsed time.Duration, chance float64) (delay
 		delay = p.backoff(attempts)
 	}
 	delay = spread(delay, p.Jitter, chance)
-	if p.MaxElapsed > 0 && elapsed+delay > p.MaxElapsed {
+	// Not elapsed+delay: a clock that was set wrong makes the sum overflow.
+	if p.MaxElapsed > 0 && elapsed > p.MaxElapsed-delay {
 		return 0, false
 	}
 	return delay, true
 }
 
 func (p Policy) backoff(attempts int) time.Duration {
+	if p.Initial <= 0 {
+		return 0 // and not 0 × infinity, which is no number
+	}
 	d := float64(p.Initial)
 	switch p.Backoff {
 	case Linear:
 		d *= float64(attempts)
 	case Constant:
 	default:
-		d *= math.Pow(p.Factor, float64(attempts-1))
+		d *= math.Pow(max(p.Factor, 1), float64(attempts-1))
 	}
 	if p.Max > 0 {
 		d = min(d, float64(p.Max))

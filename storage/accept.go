@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -11,7 +12,8 @@ import (
 // Accept stores events in one transaction and returns once they are on disk.
 // An event that is there already is not stored again: see [event.Admission].
 // Times are kept to the microsecond. Errors: [ErrBroken] and [ErrClosed]; then nothing
-// is known to be stored.
+// is known to be stored. An event without table or status is refused with all
+// that came with it, and nothing is stored.
 func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 	heads, weight, err := encodeHeads(admissions)
 	if err != nil {
@@ -20,17 +22,46 @@ func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 	return db.do(ctx, weight, func(t *transaction) error { return t.admitAll(admissions, heads) })
 }
 
-// encodeHeads does outside the writer what need not be done in it. It returns
-// the heads and the number of bytes to be written.
+// encodeHeads does before anything is written what can fail. It returns the
+// heads and the number of bytes to be written.
 func encodeHeads(admissions []*event.Admission) (heads [][]byte, weight int, err error) {
 	heads = make([][]byte, len(admissions))
 	for i, a := range admissions {
+		if err := checkAdmission(a); err != nil {
+			return nil, 0, fmt.Errorf("event %s: %w", a.Event.ID, err)
+		}
 		if heads[i], err = encodeHead(a.Event); err != nil {
 			return nil, 0, fmt.Errorf("encode event %s: %w", a.Event.ID, err)
 		}
 		weight += len(a.Payload) + len(heads[i])
 	}
 	return heads, weight, nil
+}
+
+// maxDeliveries is how many deliveries of an event the keys of the indexes can
+// tell apart.
+const maxDeliveries = 1 << 16
+
+func checkAdmission(a *event.Admission) error {
+	if !slices.Contains(event.Tables, a.Event.Table) {
+		return fmt.Errorf("%s is no table", a.Event.Table)
+	}
+	if len(a.State.Deliveries) == 0 && !slices.Contains(event.Statuses, a.State.Status) {
+		return fmt.Errorf("%s is no status", a.State.Status)
+	}
+	return checkDeliveries(a.State.Deliveries)
+}
+
+func checkDeliveries(list []event.Delivery) error {
+	if len(list) > maxDeliveries {
+		return fmt.Errorf("%d deliveries, at most %d", len(list), maxDeliveries)
+	}
+	for i := range list {
+		if !slices.Contains(event.Statuses, list[i].Status) {
+			return fmt.Errorf("%s is no status of a delivery", list[i].Status)
+		}
+	}
+	return nil
 }
 
 func (t *transaction) admitAll(admissions []*event.Admission, heads [][]byte) error {
@@ -80,40 +111,6 @@ func (t *transaction) putNew(b *segmentBuckets, a *event.Admission) error {
 		return err
 	}
 	return t.putState(b, seq, 0, s)
-}
-
-// duplicateOf returns the seq of the same event stored before, 0 for none: the
-// same place in a stream however long ago, or the same key within the window.
-func (t *transaction) duplicateOf(e *event.Event, hash uint64) uint64 {
-	var seqs []uint64
-	for _, s := range t.db.segmentList() {
-		if !s.mayHold(hash) {
-			continue
-		}
-		b, err := t.segment(s)
-		if err != nil {
-			continue
-		}
-		// A damaged index is reported by the check of the store; new events
-		// must not wait for it.
-		seqs, _ = b.lookup(hash, seqs[:0])
-		for _, seq := range seqs {
-			if first, err := t.event(b, seq); err == nil && t.same(first, e) {
-				return seq
-			}
-		}
-	}
-	return 0
-}
-
-func (t *transaction) same(first, e *event.Event) bool {
-	if first.Key() != e.Key() {
-		return false
-	}
-	if !e.Position.IsZero() && first.Position.Equal(e.Position) {
-		return true
-	}
-	return e.CreatedAt.Sub(first.CreatedAt) < t.db.options.DedupeWindow
 }
 
 // maxDuplicateNotes bounds what a flood of duplicates adds to a timeline.

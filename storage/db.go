@@ -5,17 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"runtime/debug"
 	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
-	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Errors of the store. Each is wrapped with what is known about the case.
@@ -75,6 +73,8 @@ type DB struct {
 	log      zerolog.Logger
 	observer Observer
 	bolt     *bolt.DB
+	file     *os.File // bbolt's
+	pageSize int
 	id       string
 
 	names    *names
@@ -89,6 +89,7 @@ type DB struct {
 	sealing    sync.WaitGroup
 
 	failure     atomic.Pointer[error]
+	stuck       atomic.Bool // a transaction could be neither committed nor rolled back
 	brokenC     chan struct{}
 	outboxRows  atomic.Int64
 	outboxWake  chan struct{}
@@ -130,18 +131,12 @@ func Open(o Options) (*DB, error) {
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if err := inspect(o.Path); err != nil {
-		return nil, err
-	}
-	b, err := openFile(o)
+	b, f, err := openStore(o.Path, o.LockTimeout)
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{
-		options: o, log: o.Log, observer: o.Observer, bolt: b, names: newNames(),
+		options: o, log: o.Log, observer: o.Observer, bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames(),
 		operations: make(chan *operation, maxGroup), closing: make(chan struct{}),
 		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
 	}
@@ -155,56 +150,46 @@ func Open(o Options) (*DB, error) {
 	return db, nil
 }
 
-// mapSize is the address space set aside for the file, so that the writer
-// need not wait for readers when it grows. It costs no memory.
-const mapSize = 8 << 30
-
-func openFile(o Options) (b *bolt.DB, err error) {
-	defer recoverPanic(&err)
-	b, err = bolt.Open(o.Path, 0o600, &bolt.Options{
-		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
-	})
-	switch {
-	case err == nil:
-		return b, nil
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%w: %s is locked by another process (waited %s)", ErrUnavailable, o.Path, o.LockTimeout)
-	case errors.Is(err, os.ErrPermission), errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, o.Path, err)
-	default:
-		return nil, fmt.Errorf("%w: %s: %w", ErrUnavailable, o.Path, err)
-	}
-}
-
 // Close ends the writer after what was handed to it and closes the file.
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() { close(db.closing) })
-	db.sealing.Wait()
 	<-db.written
+	db.sealing.Wait() // only now: the writer starts them
+	if db.stuck.Load() {
+		return db.file.Close() // bbolt would wait for a transaction that cannot end
+	}
 	return db.bolt.Close()
 }
 
-// load reads what is kept in memory, and makes the buckets of a new file.
-func (db *DB) load() (err error) {
+// load reads what is kept in memory.
+func (db *DB) load() error {
+	if err := db.loadAll(); err != nil {
+		return fmt.Errorf("%s: %w", db.options.Path, err)
+	}
+	return nil
+}
+
+func (db *DB) loadAll() (err error) {
 	defer recoverPanic(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	fresh, err := db.identify()
 	if err != nil {
 		return err
 	}
-	if fresh {
-		return db.create()
+	if fresh { // left by a crash where a store cannot be made beside its place
+		if err := db.bolt.Update(writeLayout); err != nil {
+			return fmt.Errorf("%w: create: %w", ErrUnavailable, err)
+		}
 	}
 	return db.bolt.View(func(tx *bolt.Tx) error {
 		for _, name := range topBuckets {
 			if tx.Bucket(name) == nil {
-				return fmt.Errorf("%w: %s has no bucket %s", ErrCorrupt, db.options.Path, name)
+				return fmt.Errorf("%w: no bucket %s", ErrCorrupt, name)
 			}
 		}
 		db.id = string(tx.Bucket(bucketMeta).Get(keyStoreID))
 		if err := db.names.load(tx.Bucket(bucketNames)); err != nil {
-			return err
+			return fmt.Errorf("%w: names of handlers: %w", ErrCorrupt, err)
 		}
 		if err := db.loadSegments(tx.Bucket(bucketSegments)); err != nil {
 			return err
@@ -225,43 +210,18 @@ func (db *DB) identify() (fresh bool, err error) {
 		}
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil || string(meta.Get(keyApplication)) != application {
-			return fmt.Errorf("%w: %s is a bbolt file of another application", ErrCorrupt, db.options.Path)
+			return fmt.Errorf("%w: a bbolt file of another application", ErrCorrupt)
 		}
 		v := meta.Get(keySchema)
-		if len(v) != 8 {
-			return fmt.Errorf("%w: %s does not say its schema", ErrCorrupt, db.options.Path)
+		if len(v) != 8 || binary.BigEndian.Uint64(v) == 0 {
+			return fmt.Errorf("%w: it does not say its schema", ErrCorrupt)
 		}
 		if n := binary.BigEndian.Uint64(v); n > Schema {
-			return fmt.Errorf("%w: %s has schema %d, this program knows up to %d", ErrNewer, db.options.Path, n, Schema)
+			return fmt.Errorf("%w: schema %d, this program knows up to %d", ErrNewer, n, Schema)
 		}
 		return nil
 	})
 	return fresh, err
-}
-
-func (db *DB) create() error {
-	db.nextSeq = 1
-	db.id = uuid.NewString()
-	err := db.bolt.Update(func(tx *bolt.Tx) error {
-		for _, name := range topBuckets {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		meta := tx.Bucket(bucketMeta)
-		for k, v := range map[string][]byte{
-			string(keyApplication): []byte(application), string(keySchema): key8(Schema), string(keyStoreID): []byte(db.id),
-		} {
-			if err := meta.Put([]byte(k), v); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: create %s: %w", ErrUnavailable, db.options.Path, err)
-	}
-	return nil
 }
 
 // ID is the random name the store got when it was made.

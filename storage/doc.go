@@ -16,7 +16,7 @@
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
 //	outbox     ascending number -> publication
-//	quarantine seq -> what is wrong with its record
+//	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:
 //	  info       counts by table and status, first and last creation
 //	  heads      first seq of a group -> block of immutable events
@@ -25,6 +25,7 @@
 //	  notes      seq, n -> timeline entries and details too large for the state
 //	  bodies     seq, n -> payload rows beyond the first
 //	  ids        written once, in order, when the segment is full: hash -> seq
+//	  filter     written with ids: tells without reading them what they do not hold
 //
 // # Invariants
 //
@@ -36,11 +37,18 @@
 //   - The indexes due, inflight and parked are a function of the states, kept by
 //     [transaction.reindex] alone.
 //   - Every record has a version and a checksum. One that is bad is listed under
-//     quarantine and never handed out.
+//     quarantine and never handed out. An event whose state can still be read then
+//     becomes ERROR `quarantined` as by any other step; one whose state cannot is
+//     shown so.
+//   - A page of bbolt's that is damaged is an error or a quarantined record, not
+//     the end of the process: see recoverPanic, recoverDamage and inspect.
+//     What they cannot help against is in the way bbolt walks its pages: a branch
+//     page that leads back to itself (the walk never ends), a damaged list of free
+//     pages that looks right, and keys, which have no checksum.
 //
 // # Reading order
 //
-// [DB] and [Open]; writer.go (the group commit); accept.go and update.go (the
-// two operations); segment.go and idindex.go (where events lie and how they are
-// found); record.go, head.go and state.go (bytes).
+// [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group commit); accept.go and update.go (the
+// two operations); segment.go, idindex.go and find.go (where events lie and how
+// they are found); record.go, head.go and state.go (bytes).
 package storage

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -21,10 +22,18 @@ type dueEntry struct {
 
 // dueKey orders what waits for a handler by the time it is due.
 func dueKey(handler uint32, at time.Time, seq uint64, delivery int) []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, 0, dueKeySize), handler)
-	b = binary.BigEndian.AppendUint64(b, optionalMicros(at))
-	b = binary.BigEndian.AppendUint64(b, seq)
-	return binary.BigEndian.AppendUint16(b, uint16(delivery)) //nolint:gosec // few
+	return dueEntry{handler: handler, at: dueMicros(at), seq: seq, delivery: delivery}.key()
+}
+
+// dueMicros is a time as the index keeps it: what is before 1970, or no time at
+// all, is due since then.
+func dueMicros(at time.Time) uint64 { return uint64(max(at.UnixMicro(), 0)) } //nolint:gosec // not negative
+
+func (d dueEntry) key() []byte {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, dueKeySize), d.handler)
+	b = binary.BigEndian.AppendUint64(b, d.at)
+	b = binary.BigEndian.AppendUint64(b, d.seq)
+	return binary.BigEndian.AppendUint16(b, uint16(d.delivery)) //nolint:gosec // at most maxDeliveries
 }
 
 func splitDueKey(k []byte) (d dueEntry, ok bool) {
@@ -45,22 +54,22 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 	if !ok {
 		return nil, time.Time{}, nil
 	}
-	var damaged []dueEntry
+	var bad []dueEntry
 	err = db.view(ctx, func(r *snapshot) error {
-		prefix := binary.BigEndian.AppendUint32(nil, id)
-		c, size := r.tx.Bucket(bucketDue).Cursor(), 0
+		prefix, size := binary.BigEndian.AppendUint32(nil, id), 0
+		c := r.tx.Bucket(bucketDue).Cursor()
 		for k, _ := c.Seek(prefix); k != nil; k, _ = c.Next() {
 			d, ok := splitDueKey(k)
 			if !ok || d.handler != id {
 				return nil
 			}
-			if d.at > micros(q.Now) || len(list) >= q.Limit || size >= q.Bytes {
+			if d.at > dueMicros(q.Now) || len(list)+len(bad) >= q.Limit || size >= q.Bytes {
 				next = fromMicros(d.at)
 				return nil
 			}
-			item, err := r.due(d)
+			item, err := r.due(d, q.Handler)
 			if err != nil {
-				damaged = append(damaged, d)
+				bad = append(bad, d)
 				continue
 			}
 			size += len(item.Payload)
@@ -68,13 +77,16 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 		}
 		return nil
 	})
-	if err == nil && len(damaged) > 0 {
-		err = db.quarantineDue(ctx, damaged)
+	if err == nil && len(bad) > 0 {
+		err = db.takeOut(ctx, q.Handler, bad)
 	}
 	return list, next, err
 }
 
-func (r *snapshot) due(d dueEntry) (item event.Due, err error) {
+// due reads what an entry of the index stands for. An error says that this is
+// damaged, or the entry is.
+func (r *snapshot) due(d dueEntry, handler string) (item event.Due, err error) {
+	defer recoverDamage(&err)
 	b, err := r.of(d.seq)
 	if err != nil {
 		return item, err
@@ -83,7 +95,7 @@ func (r *snapshot) due(d dueEntry) (item event.Due, err error) {
 	if err != nil {
 		return item, err
 	}
-	if d.delivery >= len(s.Deliveries) {
+	if !d.standsFor(s, handler) {
 		return item, errDamaged
 	}
 	e, err := b.event(d.seq)
@@ -97,25 +109,77 @@ func (r *snapshot) due(d dueEntry) (item event.Due, err error) {
 	return event.Due{Event: e, Payload: append([]byte{}, p...), Index: d.delivery, Delivery: s.Deliveries[d.delivery]}, nil
 }
 
-// quarantineDue takes deliveries whose records are damaged out of the schedule.
-func (db *DB) quarantineDue(ctx context.Context, list []dueEntry) error {
-	db.log.Error().Int("events", len(list)).Uint64("seq", list[0].seq).Msg("damaged records are quarantined and not delivered")
+// standsFor reports whether a state has the delivery that an entry says, waiting.
+func (d dueEntry) standsFor(s *state, handler string) bool {
+	if d.delivery >= len(s.Deliveries) {
+		return false
+	}
+	x := &s.Deliveries[d.delivery]
+	return x.Handler == handler && dueMicros(x.NextAttempt) == d.at &&
+		(x.Status == event.Unprocessed || x.Status == event.Retry)
+}
+
+// takeOut takes entries that cannot be delivered out of the schedule.
+func (db *DB) takeOut(ctx context.Context, handler string, list []dueEntry) error {
+	db.log.Error().Str("handler", handler).Int("events", len(list)).Uint64("seq", list[0].seq).
+		Msg("damaged records are quarantined and not delivered")
 	return db.do(ctx, 0, func(t *transaction) error {
 		for _, d := range list {
-			key := dueKey(d.handler, fromMicros(d.at), d.seq, d.delivery)
-			v := t.due.Get(key)
-			if len(v) != 1 {
-				continue
-			}
-			if name, ok := db.names.name(d.handler); ok {
-				db.waiting(name).add(event.Status(v[0]), -1)
-			}
-			if err := errors.Join(t.due.Delete(key), t.quarantine(d.seq, errDamaged)); err != nil {
+			if err := t.takeOut(d, handler); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// takeOut gives up one entry: with a readable state the delivery becomes ERROR
+// `quarantined`, as any other that ends, so that people find it and can act.
+func (t *transaction) takeOut(d dueEntry, handler string) error {
+	v := t.due.Get(d.key())
+	if len(v) != 1 {
+		return nil // it moved meanwhile
+	}
+	status := event.Status(v[0])
+	b, s, err := t.stateOf(d.seq)
+	if errors.Is(err, event.ErrNotFound) {
+		return t.unschedule(handler, status, d.key())
+	}
+	if err != nil {
+		return errors.Join(t.unschedule(handler, status, d.key()), t.quarantine(d.seq, err))
+	}
+	if !d.standsFor(s, handler) {
+		return t.unschedule(handler, status, d.key()) // the entry was damaged, not the event
+	}
+	_, err = t.event(b, d.seq)
+	if err == nil {
+		_, err = b.payload(d.seq)
+	}
+	if err == nil {
+		return nil
+	}
+	return errors.Join(t.parkDamaged(b, d, s, err), t.noteDamage(d.seq, err))
+}
+
+func (t *transaction) stateOf(seq uint64) (*segmentBuckets, *state, error) {
+	b, err := t.of(seq)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := b.state(seq, t.db.names)
+	return b, s, err
+}
+
+func (t *transaction) parkDamaged(b *segmentBuckets, d dueEntry, s *state, why error) error {
+	was, old := s.Status, slices.Clone(s.Deliveries)
+	x := &s.Deliveries[d.delivery]
+	x.Status, x.Reason, x.NextAttempt = event.Error, event.Quarantined, time.Time{}
+	s.UpdatedAt = t.now
+	s.Timeline = append(s.Timeline, event.Entry{
+		At: t.now, Status: event.Error, Handler: x.Handler, Reason: event.Quarantined, Detail: why.Error(),
+	})
+	s.Derive()
+	return errors.Join(t.reindexAll(d.seq, old, s.Deliveries), t.putState(b, d.seq, was, s))
 }
 
 // Waiting returns how many deliveries of a handler wait for a slot or for
@@ -136,8 +200,8 @@ func (db *DB) WaitingHandlers() (list []string) {
 	return list
 }
 
-// Inflight returns at most limit deliveries that are IN_PROGRESS, those behind
-// the given one. After a start these are the interrupted ones.
+// Inflight returns at most limit events with deliveries that are IN_PROGRESS,
+// those behind the given one. After a start these are the interrupted ones.
 func (db *DB) Inflight(ctx context.Context, after uint64, limit int) (seqs []uint64, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
 		seqs = distinct(r.tx.Bucket(bucketInflight), key8(after+1), limit, func(k []byte) (uint64, bool) {
@@ -154,6 +218,9 @@ func (db *DB) Inflight(ctx context.Context, after uint64, limit int) (seqs []uin
 func (db *DB) Parked(ctx context.Context, status event.Status, after uint64, limit int) (seqs []uint64, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
 		seqs = distinct(r.tx.Bucket(bucketParked), parkedKey(status, after+1), limit, func(k []byte) (uint64, bool) {
+			if len(k) != 9 {
+				return 0, false
+			}
 			return binary.BigEndian.Uint64(k[1:]), event.Status(k[0]) == status
 		})
 		return nil

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"math"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -36,8 +37,8 @@ type headBody struct {
 }
 
 // lenient decodes text that is not UTF-8 as it was received: what a message
-// said is kept, right or wrong.
-var lenient, _ = cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
+// said is kept, right or wrong. It takes as many headers as were written.
+var lenient, _ = cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid, MaxMapPairs: math.MaxInt32}.DecMode()
 
 func encodeHead(e *event.Event) ([]byte, error) {
 	body, err := cbor.Marshal(headBody{
@@ -47,7 +48,7 @@ func encodeHead(e *event.Event) ([]byte, error) {
 		CreatedAt: micros(e.CreatedAt), ContentType: e.ContentType, Hops: e.Hops,
 		DeliverAt: optionalMicros(e.DeliverAt), Expires: optionalMicros(e.Expires),
 		Attributes: e.Attributes, Headers: e.Headers, Source: e.Source,
-		Stream: e.Position.Stream, StreamSeq: e.Position.Sequence, StreamTime: streamTime(e.Position),
+		Stream: e.Position.Stream, StreamSeq: e.Position.Sequence, StreamTime: nanos(e.Position.Stored),
 	})
 	if err != nil {
 		return nil, err
@@ -101,7 +102,7 @@ func decodeHead(seq uint64, b []byte) (*event.Event, error) {
 		Attributes: h.Attributes, Headers: h.Headers, Source: h.Source,
 	}
 	if h.StreamSeq > 0 {
-		e.Position = event.Position{Stream: h.Stream, Sequence: h.StreamSeq, Stored: time.Unix(0, h.StreamTime).UTC()}
+		e.Position = event.Position{Stream: h.Stream, Sequence: h.StreamSeq, Stored: fromNanos(h.StreamTime)}
 	}
 	return e, nil
 }
@@ -120,9 +121,18 @@ func optionalTime(us uint64) time.Time {
 	return fromMicros(us)
 }
 
-func streamTime(p event.Position) int64 {
-	if p.IsZero() {
+// nanos keeps a server's time as it gave it. The zero time has no nanoseconds
+// since 1970 that fit: it becomes 0.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
 		return 0
 	}
-	return p.Stored.UnixNano()
+	return t.UnixNano()
+}
+
+func fromNanos(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns).UTC()
 }

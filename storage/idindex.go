@@ -45,14 +45,6 @@ func (x *openIndex) add(hash uint64, offset uint32) {
 	x.first[hash] = offset
 }
 
-// addHead adds both ids of an event.
-func (x *openIndex) addHead(id, correlation []byte, offset uint32) {
-	x.add(hashID(id), offset)
-	if correlation != nil {
-		x.add(hashCorrelation(correlation), offset)
-	}
-}
-
 // lookup appends the offsets for a hash, oldest first.
 func (x *openIndex) lookup(hash uint64, to []uint32) []uint32 {
 	x.mu.RLock()
@@ -61,6 +53,21 @@ func (x *openIndex) lookup(hash uint64, to []uint32) []uint32 {
 		to = append(append(to, o), x.more[hash]...)
 	}
 	return to
+}
+
+func (x *openIndex) holds(hash uint64) bool {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	_, ok := x.first[hash]
+	return ok
+}
+
+// addHead adds both ids of an event.
+func (x *openIndex) addHead(id, correlation []byte, offset uint32) {
+	x.add(hashID(id), offset)
+	if correlation != nil {
+		x.add(hashCorrelation(correlation), offset)
+	}
 }
 
 // idEntry is one line of a sealed index.
@@ -151,8 +158,14 @@ func loadFilter(v []byte) (*xorfilter.BinaryFuse8, error) {
 	return xorfilter.LoadBinaryFuse8(bytes.NewReader(v[4:]))
 }
 
-// lookupSealed appends the offsets for a hash in a sealed index, oldest first.
-func lookupSealed(ids *bolt.Bucket, hash uint64, to []uint32) ([]uint32, error) {
+// lookupSealed appends the offsets for a hash in the sealed index of a segment,
+// oldest first.
+func lookupSealed(segment *bolt.Bucket, hash uint64, to []uint32) (_ []uint32, err error) {
+	defer recoverDamage(&err)
+	ids := segment.Bucket(bucketIDs)
+	if ids == nil {
+		return to, errDamaged
+	}
 	c := ids.Cursor()
 	// The block before the first that begins with the hash may end with it.
 	k, v := c.Seek(key8(hash))
@@ -163,8 +176,11 @@ func lookupSealed(ids *bolt.Bucket, hash uint64, to []uint32) ([]uint32, error) 
 	} else {
 		k, v = c.First()
 	}
-	for ; k != nil && binary.BigEndian.Uint64(k) <= hash; k, v = c.Next() {
-		if len(v) < 4 || (len(v)-4)%idSize != 0 || binary.LittleEndian.Uint32(v) != checksum(v[4:]) {
+	for ; k != nil; k, v = c.Next() {
+		if len(k) == 12 && binary.BigEndian.Uint64(k) > hash {
+			break
+		}
+		if len(k) != 12 || len(v) < 4 || (len(v)-4)%idSize != 0 || binary.LittleEndian.Uint32(v) != checksum(v[4:]) {
 			return to, errDamaged
 		}
 		to = lookupBlock(v[4:], hash, to)

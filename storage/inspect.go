@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"io/fs"
 	"os"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
 )
 
 // The parts of bbolt's file format that inspect looks at: a 16 byte page
@@ -22,6 +26,7 @@ const (
 	flagLeaf     = 0x02
 	flagFreelist = 0x10
 	noFreelist   = ^uint64(0)
+	manyFree     = 0xFFFF // the count of a free list whose first entry is the count
 )
 
 type fileMeta struct {
@@ -30,63 +35,113 @@ type fileMeta struct {
 	pages, txid    uint64
 }
 
-// inspect looks at a file before bbolt maps it into memory: there a truncated
-// file is a bus error and a zeroed page a panic. It changes nothing. A file
-// that does not exist is fine.
-func inspect(path string) error {
-	f, err := os.Open(path) //nolint:gosec // the configured store
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+// pageInfo is the header of a page.
+type pageInfo struct {
+	count    uint16
+	overflow uint32
+}
+
+// inspect looks at a file before bbolt maps it for writing: there a truncated
+// file is a bus error, a zeroed page a panic, and a damaged list of free pages
+// the end of pages in use. It changes nothing.
+//
+// It looks while it holds bbolt's lock for readers: the pages of a file that
+// another process writes to are not what they will be a moment later.
+func inspect(path string, wait time.Duration) error {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	defer f.Close() //nolint:errcheck // read only
-	fi, err := f.Stat()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if !fi.Mode().IsRegular() {
+	case !fi.Mode().IsRegular():
 		return fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
-	}
-	if fi.Size() == 0 {
+	case fi.Size() == 0:
 		return fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
 	}
-	if err := inspectPages(f, fi.Size()); err != nil {
+	locked, f, err := openFile(path, &bolt.Options{Timeout: wait, ReadOnly: true})
+	if err != nil {
+		if errors.Is(err, ErrCorrupt) {
+			return fmt.Errorf("%w (not an eventd store, or its first pages are damaged)", err)
+		}
+		return err
+	}
+	defer locked.Close() //nolint:errcheck // read only
+	if err := inspectPages(f); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
 	return nil
 }
 
-func inspectPages(f io.ReaderAt, size int64) error {
+// file is what inspectPages needs of one.
+type file interface {
+	io.ReaderAt
+	Stat() (fs.FileInfo, error)
+}
+
+func inspectPages(f file) error {
 	m, ok := newestMeta(f)
-	if !ok {
+	if !ok || m.pageSize == 0 {
 		return errors.New("not an eventd store, or its first pages are damaged")
 	}
-	if need := int64(m.pages) * int64(m.pageSize); size < need { //nolint:gosec // checked meta
-		return fmt.Errorf("truncated: %d bytes, of %d", size, need)
+	fi, err := f.Stat()
+	if err != nil {
+		return err
 	}
-	if m.freelist != noFreelist {
-		if err := inspectPage(f, &m, m.freelist, flagFreelist); err != nil {
-			return fmt.Errorf("list of free pages: %w", err)
-		}
+	if size := uint64(fi.Size()); size/uint64(m.pageSize) < m.pages { //nolint:gosec // not negative
+		return fmt.Errorf("truncated: %d bytes, of %d", size, m.pages*uint64(m.pageSize))
 	}
-	if err := inspectPage(f, &m, m.root, flagBranch|flagLeaf); err != nil {
+	if _, err := inspectPage(f, &m, m.root, flagBranch|flagLeaf); err != nil {
 		return fmt.Errorf("root page: %w", err)
+	}
+	if m.freelist == noFreelist {
+		return nil
+	}
+	if err := inspectFreelist(f, &m); err != nil {
+		return fmt.Errorf("list of free pages: %w", err)
 	}
 	return nil
 }
 
-func inspectPage(f io.ReaderAt, m *fileMeta, id uint64, flags uint16) error {
+func inspectPage(f io.ReaderAt, m *fileMeta, id uint64, flags uint16) (p pageInfo, err error) {
 	if id < 2 || id >= m.pages {
-		return fmt.Errorf("page %d is outside the file", id)
+		return p, fmt.Errorf("page %d is outside the file", id)
 	}
 	var b [pageHeader]byte
 	if _, err := f.ReadAt(b[:], int64(id)*int64(m.pageSize)); err != nil { //nolint:gosec // inside the file
+		return p, err
+	}
+	p = pageInfo{count: binary.LittleEndian.Uint16(b[10:]), overflow: binary.LittleEndian.Uint32(b[12:])}
+	if binary.LittleEndian.Uint64(b[:]) != id || binary.LittleEndian.Uint16(b[8:])&flags == 0 ||
+		uint64(p.overflow) >= m.pages-id {
+		return p, fmt.Errorf("page %d is damaged", id)
+	}
+	return p, nil
+}
+
+// inspectFreelist checks that the list could be one: it has no checksum, and
+// bbolt overwrites whatever page it names.
+func inspectFreelist(f io.ReaderAt, m *fileMeta) error {
+	p, err := inspectPage(f, m, m.freelist, flagFreelist)
+	if err != nil {
 		return err
 	}
-	if binary.LittleEndian.Uint64(b[:]) != id || binary.LittleEndian.Uint16(b[8:])&flags == 0 {
-		return fmt.Errorf("page %d is damaged", id)
+	b := make([]byte, (uint64(p.overflow)+1)*uint64(m.pageSize)-pageHeader)
+	if _, err := f.ReadAt(b, int64(m.freelist)*int64(m.pageSize)+pageHeader); err != nil { //nolint:gosec // inside the file
+		return err
+	}
+	n := uint64(p.count)
+	if n == manyFree {
+		n, b = binary.LittleEndian.Uint64(b), b[8:]
+	}
+	if n > uint64(len(b))/8 {
+		return fmt.Errorf("page %d is damaged", m.freelist)
+	}
+	last := uint64(1) // pages 0 and 1 are never free
+	for i := range n {
+		id := binary.LittleEndian.Uint64(b[8*i:])
+		if id <= last || id >= m.pages || id == m.root || id == m.freelist {
+			return fmt.Errorf("page %d is damaged", m.freelist)
+		}
+		last = id
 	}
 	return nil
 }

@@ -16,14 +16,19 @@ func (db *DB) loadSegments(segments *bolt.Bucket) error {
 		s := &segment{first: binary.BigEndian.Uint64(k)}
 		b, err := openSegment(segments, s)
 		if err != nil {
-			return fmt.Errorf("%w: %s: %w", ErrCorrupt, db.options.Path, err)
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		if s.info, err = decodeInfo(b.root.Get(keyInfo)); err != nil {
-			return fmt.Errorf("%w: %s: counts of segment %d: %w", ErrCorrupt, db.options.Path, s.first, err)
+			db.log.Warn().Uint64("segment", s.first).Msg("counts of a segment are damaged and counted anew")
+			s.info = recount(b.states, s.first)
 		}
 		s.publish()
 		if !db.loadFilter(b) {
-			db.rebuildIndex(b)
+			x := newOpenIndex()
+			if err := db.indexHeads(b, x); err != nil {
+				return fmt.Errorf("%w: heads of segment %d: %w", ErrCorrupt, s.first, err)
+			}
+			b.open.Store(x)
 		}
 		db.addSegment(s)
 		db.nextSeq = s.first + uint64(s.info.events)
@@ -34,11 +39,11 @@ func (db *DB) loadSegments(segments *bolt.Bucket) error {
 // loadFilter reads the filter of a sealed segment. Without one the index is
 // rebuilt from the heads, which also mends a damaged filter.
 func (db *DB) loadFilter(b *segmentBuckets) bool {
-	v := b.root.Get(keyFilter)
-	if v == nil {
+	f := b.root.Bucket(bucketFilter)
+	if f == nil {
 		return false
 	}
-	filter, err := loadFilter(v)
+	filter, err := loadFilter(f.Get(keyFilter))
 	if err != nil {
 		db.log.Warn().Uint64("segment", b.first).Msg("index of a segment is damaged and kept in memory instead")
 		return false
@@ -47,8 +52,18 @@ func (db *DB) loadFilter(b *segmentBuckets) bool {
 	return true
 }
 
+// rebuildIndex makes the index of a sealed segment anew, in memory, as far as
+// its heads can be read.
 func (db *DB) rebuildIndex(b *segmentBuckets) {
 	x := newOpenIndex()
+	if err := db.indexHeads(b, x); err != nil {
+		db.log.Error().Err(err).Uint64("segment", b.first).Msg("events of a segment are damaged: some cannot be found by id")
+	}
+	b.open.Store(x)
+}
+
+func (db *DB) indexHeads(b *segmentBuckets, x *openIndex) (err error) {
+	defer recoverDamage(&err)
 	c := b.heads.Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		offset := binary.BigEndian.Uint64(k) - b.first
@@ -58,13 +73,13 @@ func (db *DB) rebuildIndex(b *segmentBuckets) {
 			continue
 		}
 		for i := range n {
-			db.indexHead(x, v, i, uint32(offset+i)) //nolint:gosec // below segmentEvents
+			indexHead(x, v, i, uint32(offset+i)) //nolint:gosec // below segmentEvents
 		}
 	}
-	b.open.Store(x)
+	return nil
 }
 
-func (db *DB) indexHead(x *openIndex, v []byte, i uint64, offset uint32) {
+func indexHead(x *openIndex, v []byte, i uint64, offset uint32) {
 	h, err := blockRecord(v, i)
 	if err != nil {
 		return // shown as quarantined when it is read

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"sync"
 	"sync/atomic"
@@ -104,7 +105,7 @@ func (n *names) name(id uint32) (string, bool) {
 func (n *names) flush(b *bolt.Bucket) error {
 	first := uint64(len(*n.byID.Load()) - len(n.pending)) //nolint:gosec // never negative
 	for i, name := range n.pending {
-		if err := b.Put(key8(first+uint64(i)), []byte(name)); err != nil { //nolint:gosec // index
+		if err := b.Put(key8(first+uint64(i)), sealed([]byte(name))); err != nil { //nolint:gosec // index
 			return err
 		}
 	}
@@ -112,9 +113,15 @@ func (n *names) flush(b *bolt.Bucket) error {
 	return nil
 }
 
+// load reads all names. One that is damaged or missing is an error: with it
+// every record that has its number would look damaged.
 func (n *names) load(b *bolt.Bucket) error {
-	return b.ForEach(func(_, v []byte) error {
-		n.add(string(v))
+	return b.ForEach(func(k, v []byte) error {
+		name, err := unsealed(v)
+		if err != nil || !bytes.Equal(k, key8(uint64(len(*n.byID.Load())))) {
+			return errDamaged
+		}
+		n.add(string(name))
 		return nil
 	})
 }

@@ -50,24 +50,37 @@ func encodeNote(s *state, e *event.Entry, names *names) []byte {
 	return b
 }
 
-// readNotes puts the spilled entries in front of the timeline.
-func readNotes(root *bolt.Bucket, seq uint64, s *state, names *names) error {
-	if s.spilled == 0 {
-		return nil
-	}
+// readNotes puts the spilled entries in front of the timeline. One that is
+// damaged or missing stands there as such: the state itself is sound.
+func readNotes(root *bolt.Bucket, seq uint64, s *state, names *names) {
 	all := make([]event.Entry, 0, s.spilled+len(s.Timeline))
-	c := root.Bucket(bucketNotes).Cursor()
-	for k, v := c.Seek(noteKey(seq, 0)); len(k) == 12 && binary.BigEndian.Uint64(k) == seq; k, v = c.Next() {
-		if len(v) < 5 || v[0] != stateVersion || binary.LittleEndian.Uint32(v[1:]) != checksum(v[5:]) {
-			return errDamaged
-		}
-		r, e := reader{b: v[5:]}, event.Entry{}
-		readEntry(&r, &e, s.created, names)
-		if r.bad {
-			return errDamaged
+	notes := notesOf(root)
+	for n := range s.spilled {
+		e, err := readNote(notes, noteKey(seq, n), s, names)
+		if err != nil {
+			e = event.Entry{Status: event.Error, Reason: event.Quarantined, Detail: "this entry of the timeline is damaged"}
 		}
 		all = append(all, e)
 	}
 	s.Timeline = append(all, s.Timeline...)
-	return nil
+}
+
+// notesOf returns nil where the bucket is damaged.
+func notesOf(segment *bolt.Bucket) (notes *bolt.Bucket) {
+	defer func() { _ = recover() }()
+	return segment.Bucket(bucketNotes)
+}
+
+func readNote(notes *bolt.Bucket, key []byte, s *state, names *names) (e event.Entry, err error) {
+	defer recoverDamage(&err)
+	v := notes.Get(key)
+	if len(v) < 5 || v[0] != stateVersion || binary.LittleEndian.Uint32(v[1:]) != checksum(v[5:]) {
+		return e, errDamaged
+	}
+	r := reader{b: v[5:]}
+	readEntry(&r, &e, s.created, names)
+	if r.bad {
+		return e, errDamaged
+	}
+	return e, nil
 }

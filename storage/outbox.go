@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/fxamacker/cbor/v2"
@@ -41,24 +43,56 @@ func (t *transaction) addOutbox(seq uint64, rows []event.Publication) error {
 }
 
 // Outbox returns at most limit publications that are not acknowledged yet, in
-// the order they were stored, those behind the one with the given ID.
+// the order they were stored, those behind the one with the given ID. Rows that
+// cannot be read are passed over and put under quarantine.
 func (db *DB) Outbox(ctx context.Context, after uint64, limit int) (rows []event.Publication, err error) {
+	var damaged []uint64
 	err = db.view(ctx, func(r *snapshot) error {
 		c := r.tx.Bucket(bucketOutbox).Cursor()
-		for k, v := c.Seek(key8(after + 1)); k != nil && len(rows) < limit; k, v = c.Next() {
-			p, err := r.publication(binary.BigEndian.Uint64(k), v)
-			if err != nil {
-				db.log.Error().Err(err).Uint64("outbox", binary.BigEndian.Uint64(k)).Msg("outbox row cannot be read and is passed over")
-				continue
+		for k, v := c.Seek(key8(after + 1)); len(k) == 8 && len(rows)+len(damaged) < limit; k, v = c.Next() {
+			id := binary.BigEndian.Uint64(k)
+			if p, err := r.publication(id, v); err == nil {
+				rows = append(rows, p)
+			} else {
+				damaged = append(damaged, id)
 			}
-			rows = append(rows, p)
 		}
 		return nil
 	})
-	return rows, err
+	if err != nil || len(damaged) == 0 {
+		return rows, err
+	}
+	if err := db.quarantineOutbox(ctx, damaged); err != nil || len(rows) > 0 {
+		return rows, err
+	}
+	return db.Outbox(ctx, after, limit) // no row would say that there are no more
 }
 
+// quarantineOutbox moves rows that cannot be read to the quarantine, as they are.
+func (db *DB) quarantineOutbox(ctx context.Context, ids []uint64) error {
+	db.log.Error().Uints64("outbox", ids).Msg("damaged outbox rows are quarantined and not published")
+	return db.do(ctx, 0, func(t *transaction) error {
+		q := t.tx.Bucket(bucketQuarantine)
+		for _, id := range ids {
+			row := bytes.Clone(t.outbox.Get(key8(id)))
+			if row == nil {
+				continue
+			}
+			if err := errors.Join(q.Put(outboxKey(id), row), t.outbox.Delete(key8(id))); err != nil {
+				return err
+			}
+			t.acknowledged++
+			t.db.quarantined.Add(1)
+		}
+		return nil
+	})
+}
+
+// outboxKey is where an outbox row stands under quarantine, apart from the seqs.
+func outboxKey(id uint64) []byte { return append([]byte("outbox"), key8(id)...) }
+
 func (r *snapshot) publication(id uint64, v []byte) (p event.Publication, err error) {
+	defer recoverDamage(&err)
 	v, err = unsealed(v)
 	if err != nil {
 		return p, err
@@ -90,7 +124,7 @@ func (db *DB) Published(ctx context.Context, ids []uint64) error {
 			if err := t.outbox.Delete(key8(id)); err != nil {
 				return err
 			}
-			t.published--
+			t.acknowledged++
 		}
 		return nil
 	})

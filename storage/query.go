@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
-	"errors"
+	"encoding/binary"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -22,6 +24,7 @@ func (db *DB) Get(ctx context.Context, seq uint64) (rec event.Record, err error)
 }
 
 // Payload returns the bytes an event came with. They are a copy.
+// [ErrQuarantined]: they are damaged.
 func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
 		b, err := r.of(seq)
@@ -30,12 +33,13 @@ func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) 
 		}
 		p, err := b.payload(seq)
 		body = append([]byte{}, p...)
-		return err
+		return quarantined(seq, err)
 	})
 	return body, err
 }
 
 // Payloads returns the payload rows of an event, the one it came with first.
+// [ErrQuarantined]: one of them is damaged; those before it are returned.
 func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
 		b, err := r.of(seq)
@@ -43,95 +47,86 @@ func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, e
 			return err
 		}
 		rows, err = readBodies(b, seq)
-		return err
+		return quarantined(seq, err)
 	})
 	return rows, err
 }
 
-// Find returns the events with the given event id, over all tables, newest
-// first, with their timelines.
-func (db *DB) Find(ctx context.Context, id string) ([]event.Record, error) {
-	return db.lookup(ctx, hashID([]byte(id)), func(e *event.Event) bool { return e.ID == id })
+// quarantined names the event whose record turned out to be damaged.
+func quarantined(seq uint64, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("event %d: %w: %w", seq, ErrQuarantined, err)
 }
 
-func (db *DB) lookup(ctx context.Context, hash uint64, same func(*event.Event) bool) (list []event.Record, err error) {
+// Find returns the events with the given event id, over all tables, newest
+// first, with their timelines.
+func (db *DB) Find(ctx context.Context, id string) (list []event.Record, err error) {
+	hash := hashID([]byte(id))
+	places := db.places(hash)
 	err = db.view(ctx, func(r *snapshot) error {
-		seqs, err := r.seqs(hash)
-		if err != nil {
-			return err
-		}
-		for _, seq := range seqs {
+		for _, seq := range r.seqs(places, hash) {
 			rec, err := r.record(seq)
-			if errors.Is(err, event.ErrNotFound) || err == nil && !same(&rec.Event) {
-				continue
+			if rec.ID == "" {
+				rec.ID = id // its head is damaged; the index says it has this id
 			}
-			if err != nil {
-				return err
+			if err == nil && rec.ID == id {
+				list = append(list, rec)
 			}
-			list = append(list, rec)
 		}
 		return nil
 	})
 	return list, err
 }
 
-// seqs returns where an id with the given hash may be found, newest first.
-func (r *snapshot) seqs(hash uint64) (seqs []uint64, err error) {
-	list := r.db.segmentList()
-	for i := len(list) - 1; i >= 0; i-- {
-		if !list[i].mayHold(hash) {
-			continue
-		}
-		b, err := r.of(list[i].first)
-		if errors.Is(err, event.ErrNotFound) {
-			continue // not committed yet
-		}
-		if err != nil {
-			return nil, err
-		}
-		found, err := b.lookup(hash, nil)
-		if err != nil {
-			return nil, err
-		}
-		for j := len(found) - 1; j >= 0; j-- {
-			seqs = append(seqs, found[j])
-		}
-	}
-	return seqs, nil
-}
-
-// record returns an event with its timeline. One whose state is damaged is
-// returned all the same, as ERROR `quarantined`.
+// record returns an event with its timeline, [event.ErrNotFound] if there is
+// none. One with a damaged record is returned as far as it can be read, as
+// ERROR `quarantined`.
 func (r *snapshot) record(seq uint64) (rec event.Record, err error) {
 	b, err := r.of(seq)
 	if err != nil {
 		return rec, err
 	}
-	e, err := b.event(seq)
-	if err != nil {
-		return rec, errors.Join(ErrQuarantined, err)
+	s := r.state(b, seq)
+	if s.spilled > 0 {
+		readNotes(b.root, seq, s, r.db.names)
 	}
-	s, err := b.state(seq, r.db.names)
-	if err == nil {
-		err = readNotes(b.root, seq, s, r.db.names)
-	}
-	if err != nil {
-		return event.Record{Event: *e, State: quarantinedState(err)}, nil
-	}
-	return event.Record{Event: *e, State: s.State}, nil
+	return event.Record{Event: *r.event(b, seq, s), State: s.State}, nil
 }
 
-func quarantinedState(err error) event.State {
-	return event.State{
-		Status: event.Error, Reason: event.Quarantined,
-		Timeline: []event.Entry{{Status: event.Error, Reason: event.Quarantined, Detail: err.Error()}},
+// state returns the state of an event, one that says so if it is damaged.
+func (r *snapshot) state(b *segmentBuckets, seq uint64) *state {
+	s, err := b.state(seq, r.db.names)
+	if err != nil {
+		s = &state{}
+		s.damage(err)
 	}
+	return s
+}
+
+// event returns an event. If its head is damaged, what the state knows stands
+// for it, and the state says that it is.
+func (r *snapshot) event(b *segmentBuckets, seq uint64, s *state) *event.Event {
+	e, err := b.event(seq)
+	if err != nil {
+		e = &event.Event{Seq: seq, Table: s.table, CreatedAt: s.created}
+		s.damage(err)
+	}
+	return e
+}
+
+// damage shows an event as quarantined.
+func (s *state) damage(err error) {
+	s.Status, s.Reason = event.Error, event.Quarantined
+	s.Timeline = append(s.Timeline, event.Entry{Status: event.Error, Reason: event.Quarantined, Detail: err.Error()})
 }
 
 // List returns the records a filter selects, newest first unless the page says
 // otherwise, without timelines. next continues behind the last of them; 0 says
 // there are no more.
 func (db *DB) List(ctx context.Context, f event.Filter, p event.Page) (list []event.Record, next uint64, err error) {
+	p.Limit = max(p.Limit, 1)
 	if f.CorrelationID != "" {
 		return db.listCorrelation(ctx, f, p)
 	}
@@ -141,7 +136,7 @@ func (db *DB) List(ctx context.Context, f event.Filter, p event.Page) (list []ev
 		if !p.OldestFirst {
 			s = segments[len(segments)-1-i]
 		}
-		if !mayMatch(s, &f, &p) {
+		if !db.mayMatch(s, &f, &p) {
 			continue
 		}
 		if err := db.scan(ctx, s, &f, &p, &list); err != nil {
@@ -163,10 +158,11 @@ func cut(list []event.Record, limit int) ([]event.Record, uint64) {
 	return list[:limit], list[limit-1].Seq
 }
 
-// mayMatch reports whether a segment can hold anything the filter selects.
-func mayMatch(s *segment, f *event.Filter, p *event.Page) bool {
+// mayMatch reports whether a segment can hold anything the filter selects. The
+// counts know the status and table of what is damaged as it was before.
+func (db *DB) mayMatch(s *segment, f *event.Filter, p *event.Page) bool {
 	info := s.seen.Load()
-	if info.of(f.Table, f.Status) == 0 {
+	if info.events == 0 || info.of(f.Table, f.Status) == 0 && (f.Status != event.Error || db.quarantined.Load() == 0) {
 		return false
 	}
 	if !f.Since.IsZero() && fromMicros(info.last).Before(f.Since) {
@@ -195,7 +191,7 @@ func (db *DB) scan(ctx context.Context, s *segment, f *event.Filter, p *event.Pa
 		if !p.OldestFirst {
 			from, to = max(low, high-min(high, slice)), high
 		}
-		err := db.view(ctx, func(r *snapshot) error { return r.scan(from, to, f, p, list) })
+		err := db.view(ctx, func(r *snapshot) error { return r.scan(s, from, to, f, p, list) })
 		if err != nil {
 			return err
 		}
@@ -208,8 +204,8 @@ func (db *DB) scan(ctx context.Context, s *segment, f *event.Filter, p *event.Pa
 	return nil
 }
 
-func (r *snapshot) scan(from, to uint64, f *event.Filter, p *event.Page, list *[]event.Record) error {
-	b, err := r.of(from)
+func (r *snapshot) scan(s *segment, from, to uint64, f *event.Filter, p *event.Page, list *[]event.Record) error {
+	b, err := r.segment(s)
 	if err != nil {
 		return err
 	}
@@ -228,26 +224,18 @@ func (r *snapshot) scan(from, to uint64, f *event.Filter, p *event.Page, list *[
 // match returns an event if the filter selects it. What is quicker to read is
 // asked first.
 func (r *snapshot) match(b *segmentBuckets, seq uint64, f *event.Filter) (rec event.Record, ok bool) {
-	raw := b.states.Get(key8(seq))
 	if f.Status != 0 {
-		if status, err := stateStatus(raw); err == nil && status != f.Status {
+		if status, err := b.status(seq); err == nil && status != f.Status {
 			return rec, false
 		}
 	}
-	s, err := decodeState(raw, r.db.names)
-	if err != nil {
-		s = &state{State: quarantinedState(err)}
-	}
-	if !selectsState(f, &s.State) || f.Table != 0 && s.table != f.Table {
+	s := r.state(b, seq)
+	if !selectsState(f, &s.State) || f.Table != 0 && s.table != 0 && s.table != f.Table {
 		return rec, false
 	}
-	e, err := b.event(seq)
-	if err != nil {
-		e = &event.Event{Seq: seq, Table: s.table, CreatedAt: s.created}
-		s.State = quarantinedState(err)
-	}
+	e := r.event(b, seq, s)
 	s.Timeline = nil
-	return event.Record{Event: *e, State: s.State}, selectsEvent(f, e)
+	return event.Record{Event: *e, State: s.State}, selectsState(f, &s.State) && selectsEvent(f, e)
 }
 
 func selectsState(f *event.Filter, s *event.State) bool {
@@ -277,69 +265,120 @@ func selectsEvent(f *event.Filter, e *event.Event) bool {
 
 // listCorrelation lists one conversation: through the index of ids.
 func (db *DB) listCorrelation(ctx context.Context, f event.Filter, p event.Page) (list []event.Record, next uint64, err error) {
-	err = db.view(ctx, func(r *snapshot) error {
-		seqs, err := r.correlated(f.CorrelationID)
+	seqs, err := db.correlated(ctx, f.CorrelationID)
+	if err != nil {
+		return nil, 0, err
+	}
+	for part := range slices.Chunk(rest(seqs, p), slice) {
+		err := db.view(ctx, func(r *snapshot) error {
+			for i := 0; i < len(part) && len(list) <= p.Limit; i++ {
+				b, err := r.of(part[i])
+				if err != nil {
+					continue
+				}
+				if rec, ok := r.match(b, part[i], &f); ok {
+					list = append(list, rec)
+				}
+			}
+			return nil
+		})
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		for i := range seqs {
-			seq := seqs[i]
-			if p.OldestFirst {
-				seq = seqs[len(seqs)-1-i]
-			}
-			if p.After != 0 && (p.OldestFirst && seq <= p.After || !p.OldestFirst && seq >= p.After) {
-				continue
-			}
-			b, err := r.of(seq)
-			if err != nil {
-				continue
-			}
-			if rec, ok := r.match(b, seq, &f); ok {
-				list = append(list, rec)
-			}
-			if len(list) > p.Limit {
-				return nil
-			}
-		}
-		return nil
-	})
+	}
 	list, next = cut(list, p.Limit)
-	return list, next, err
+	return list, next, nil
 }
 
-// Counts returns the number of events by table and status, all of them.
+// correlated returns where the events of a conversation may be found, oldest
+// first: those that name it, and the one whose id it is.
+func (db *DB) correlated(ctx context.Context, id string) (seqs []uint64, err error) {
+	named, own := hashCorrelation([]byte(id)), hashID([]byte(id))
+	namedPlaces, ownPlaces := db.places(named), db.places(own)
+	err = db.view(ctx, func(r *snapshot) error {
+		seqs = append(r.seqs(namedPlaces, named), r.seqs(ownPlaces, own)...)
+		return nil
+	})
+	slices.Sort(seqs)
+	return slices.Compact(seqs), err
+}
+
+// rest returns the seqs that a page continues with, in its order.
+func rest(seqs []uint64, p event.Page) []uint64 {
+	if !p.OldestFirst {
+		slices.Reverse(seqs)
+	}
+	if p.After == 0 {
+		return seqs
+	}
+	i := slices.IndexFunc(seqs, func(seq uint64) bool {
+		return p.OldestFirst && seq > p.After || !p.OldestFirst && seq < p.After
+	})
+	if i < 0 {
+		return nil
+	}
+	return seqs[i:]
+}
+
+// Counts returns the number of events by table and status: of each, be it 0.
 func (db *DB) Counts() event.Counts {
 	c := event.Counts{}
 	for _, t := range event.Tables {
 		c[t] = map[event.Status]int{}
 		for _, s := range event.Statuses {
+			n := 0
 			for _, seg := range db.segmentList() {
-				c[t][s] += seg.seen.Load().of(t, s)
+				n += seg.seen.Load().of(t, s)
 			}
+			c[t][s] = n
 		}
 	}
 	return c
 }
 
 // oldest returns when the oldest event with the given status was created; zero
-// for none.
+// for none. What is parked has an index; of the others a segment that has any
+// is looked through.
 func (r *snapshot) oldest(status event.Status) time.Time {
+	if status.DeadLetter() {
+		return r.oldestParked(status)
+	}
 	for _, seg := range r.db.segmentList() {
 		if seg.seen.Load().of(0, status) == 0 {
 			continue
 		}
-		b, err := r.of(seg.first)
+		b, err := r.segment(seg)
 		if err != nil {
-			return time.Time{}
+			continue
 		}
-		c := b.states.Cursor()
-		for k, v := c.First(); k != nil; k, v = c.Next() {
-			if st, err := stateStatus(v); err != nil || st != status {
-				continue
-			}
-			if s, err := decodeState(v, r.db.names); err == nil {
-				return s.created
-			}
+		if t := b.oldest(status); !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+func (r *snapshot) oldestParked(status event.Status) time.Time {
+	c := r.tx.Bucket(bucketParked).Cursor()
+	for k, _ := c.Seek(parkedKey(status, 0)); len(k) == 9 && event.Status(k[0]) == status; k, _ = c.Next() {
+		seq := binary.BigEndian.Uint64(k[1:])
+		b, err := r.of(seq)
+		if err != nil {
+			continue
+		}
+		if s, err := b.state(seq, r.db.names); err == nil {
+			return s.created
+		}
+	}
+	return time.Time{}
+}
+
+// oldest returns when the first event of a segment with a status was created.
+func (b *segmentBuckets) oldest(status event.Status) time.Time {
+	c := b.states.Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		if s, err := stateStatus(v); err == nil && s == status {
+			return fromMicros(binary.LittleEndian.Uint64(v[stateHeader:]))
 		}
 	}
 	return time.Time{}

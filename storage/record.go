@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"math"
 	"time"
 )
 
@@ -31,7 +32,14 @@ func (r *reader) uint() uint64 {
 	return v
 }
 
-func (r *reader) int() int { return int(r.uint()) } //nolint:gosec // written from an int
+func (r *reader) int() int {
+	v := r.uint()
+	if v > math.MaxInt {
+		r.bad = true
+		return 0
+	}
+	return int(v)
+}
 
 func (r *reader) byte() byte {
 	if len(r.b) == 0 {
@@ -63,7 +71,7 @@ func (r *reader) time(base time.Time) time.Time {
 	if v == 0 {
 		return time.Time{}
 	}
-	return base.Add(time.Duration(unzigzag(v-1)) * time.Microsecond)
+	return time.UnixMicro(base.UnixMicro() + unzigzag(v-1)).UTC()
 }
 
 func appendBytes(b, f []byte) []byte {
@@ -80,12 +88,15 @@ func appendInt(b []byte, n int) []byte {
 	return binary.AppendUvarint(b, uint64(max(n, 0))) //nolint:gosec // not negative
 }
 
-// appendTime writes a point in time as microseconds after base; the zero time as 0.
+// appendTime writes a point in time as microseconds after base; the zero time
+// as 0. It counts in microseconds, not in a [time.Duration], which ends after
+// 292 years and rounds the other way before base: what is read must be exactly
+// what the key of the due index was made of.
 func appendTime(b []byte, t, base time.Time) []byte {
 	if t.IsZero() {
 		return append(b, 0)
 	}
-	return binary.AppendUvarint(b, zigzag(t.Sub(base).Microseconds())+1)
+	return binary.AppendUvarint(b, zigzag(t.UnixMicro()-base.UnixMicro())+1)
 }
 
 func zigzag(n int64) uint64          { return uint64(n)<<1 ^ uint64(n>>63) }    //nolint:gosec // bit pattern

@@ -113,9 +113,29 @@ var (
 	bucketNotes    = []byte("notes")
 	bucketBodies   = []byte("bodies")
 	bucketIDs      = []byte("ids")
+	bucketFilter   = []byte("filter")
 	keyInfo        = []byte("info")
-	keyFilter      = []byte("filter")
+	keyFilter      = []byte("fuse8") // in a bucket of its own: info is rewritten with every step
 )
+
+// recount makes the info of a segment anew from its states. What cannot be read
+// is an event, but of no table and status.
+func recount(states *bolt.Bucket, first uint64) (i segmentInfo) {
+	c := states.Cursor()
+	for k, v := c.First(); len(k) == 8; k, v = c.Next() {
+		i.events = uint32(binary.BigEndian.Uint64(k) - first + 1) //nolint:gosec // below segmentEvents
+		if checkState(v) != nil {
+			continue
+		}
+		created := binary.LittleEndian.Uint64(v[stateHeader:])
+		if i.created == 0 {
+			i.created = created
+		}
+		i.last = max(i.last, created)
+		i.count(event.Table(v[stateHeader+9]), event.Status(v[stateHeader+8]), 1)
+	}
+	return i
+}
 
 // segmentBuckets are the buckets of a segment in one transaction.
 type segmentBuckets struct {
@@ -123,12 +143,13 @@ type segmentBuckets struct {
 	root, heads, payloads, states *bolt.Bucket
 }
 
-func openSegment(segments *bolt.Bucket, s *segment) (*segmentBuckets, error) {
+func openSegment(segments *bolt.Bucket, s *segment) (b *segmentBuckets, err error) {
+	defer recoverDamage(&err)
 	root := segments.Bucket(key8(s.first))
 	if root == nil {
 		return nil, fmt.Errorf("segment %d is missing: %w", s.first, errDamaged)
 	}
-	b := &segmentBuckets{
+	b = &segmentBuckets{
 		segment: s, root: root, heads: root.Bucket(bucketHeads),
 		payloads: root.Bucket(bucketPayloads), states: root.Bucket(bucketStates),
 	}
@@ -153,8 +174,10 @@ func createSegment(segments *bolt.Bucket, s *segment) (*segmentBuckets, error) {
 }
 
 // fromBlocks returns the record of an event in a bucket of blocks. It aliases
-// the file and is good until the transaction ends.
-func fromBlocks(b *bolt.Bucket, seq uint64) ([]byte, error) {
+// the file and is good until the transaction ends. A damaged page is a damaged
+// record: it concerns the events in it, not whoever reads others.
+func fromBlocks(b *bolt.Bucket, seq uint64) (record []byte, err error) {
+	defer recoverDamage(&err)
 	c := b.Cursor()
 	k, v := c.Seek(key8(seq))
 	if k == nil {
@@ -170,52 +193,30 @@ func fromBlocks(b *bolt.Bucket, seq uint64) ([]byte, error) {
 
 func (b *segmentBuckets) head(seq uint64) ([]byte, error)    { return fromBlocks(b.heads, seq) }
 func (b *segmentBuckets) payload(seq uint64) ([]byte, error) { return fromBlocks(b.payloads, seq) }
+
 func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
 	h, err := b.head(seq)
 	if err != nil {
 		return nil, fmt.Errorf("head of event %d: %w", seq, err)
 	}
-	return decodeHead(seq, h)
+	e, err := decodeHead(seq, h)
+	if err != nil {
+		return nil, fmt.Errorf("head of event %d: %w", seq, err)
+	}
+	return e, nil
 }
 
-func (b *segmentBuckets) state(seq uint64, names *names) (*state, error) {
-	s, err := decodeState(b.states.Get(key8(seq)), names)
+// status returns the status of an event without decoding the rest of its state.
+func (b *segmentBuckets) status(seq uint64) (s event.Status, err error) {
+	defer recoverDamage(&err)
+	return stateStatus(b.states.Get(key8(seq)))
+}
+
+func (b *segmentBuckets) state(seq uint64, names *names) (s *state, err error) {
+	defer recoverDamage(&err)
+	s, err = decodeState(b.states.Get(key8(seq)), names)
 	if err != nil {
 		return nil, fmt.Errorf("state of event %d: %w", seq, err)
 	}
 	return s, nil
-}
-
-// lookup appends the seqs of the events whose id has the given hash, oldest first.
-func (b *segmentBuckets) lookup(hash uint64, to []uint64) ([]uint64, error) {
-	var offsets []uint32
-	if open := b.open.Load(); open != nil {
-		offsets = open.lookup(hash, nil)
-	} else if f := b.ids.Load(); f != nil && f.Contains(hash) {
-		ids := b.root.Bucket(bucketIDs)
-		if ids == nil {
-			return to, errDamaged
-		}
-		var err error
-		if offsets, err = lookupSealed(ids, hash, nil); err != nil {
-			return to, err
-		}
-	}
-	for _, o := range offsets {
-		to = append(to, b.first+uint64(o))
-	}
-	return to, nil
-}
-
-// mayHold reports whether the segment may hold an id with the given hash,
-// without reading the file.
-func (s *segment) mayHold(hash uint64) bool {
-	if open := s.open.Load(); open != nil {
-		open.mu.RLock()
-		defer open.mu.RUnlock()
-		_, ok := open.first[hash]
-		return ok
-	}
-	f := s.ids.Load()
-	return f != nil && f.Contains(hash)
 }

@@ -2,8 +2,8 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -21,7 +21,7 @@ func (db *DB) Info(ctx context.Context) (event.StoreInfo, error) {
 		info.Size = fi.Size()
 	}
 	stats := db.bolt.Stats()
-	info.Free = int64(stats.FreePageN+stats.PendingPageN) * int64(db.bolt.Info().PageSize)
+	info.Free = int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize)
 	err := db.view(ctx, func(r *snapshot) error {
 		for _, s := range event.Statuses {
 			if s == event.Completed {
@@ -48,7 +48,10 @@ type position struct {
 // SavePosition keeps the stream position up to which everything a source has
 // to receive is stored.
 func (db *DB) SavePosition(ctx context.Context, source string, p event.Position) error {
-	v, err := cbor.Marshal(position{Stream: p.Stream, Sequence: p.Sequence, Stored: p.Stored.UnixNano()})
+	if source == "" {
+		return errors.New("save position: the source has no name") // a key that would fail the commit
+	}
+	v, err := cbor.Marshal(position{Stream: p.Stream, Sequence: p.Sequence, Stored: nanos(p.Stored)})
 	if err != nil {
 		return err
 	}
@@ -68,7 +71,7 @@ func (db *DB) LastPosition(source string) (p event.Position) {
 		if err := lenient.Unmarshal(v, &d); err != nil {
 			return err
 		}
-		p = event.Position{Stream: d.Stream, Sequence: d.Sequence, Stored: time.Unix(0, d.Stored).UTC()}
+		p = event.Position{Stream: d.Stream, Sequence: d.Sequence, Stored: fromNanos(d.Stored)}
 		return nil
 	})
 	return p
@@ -93,20 +96,4 @@ func (db *DB) Paused(kind, name string) (reason string) {
 		return nil
 	})
 	return reason
-}
-
-// correlated returns where the events of a conversation may be found, newest
-// first: those that name it, and the one whose id it is.
-func (r *snapshot) correlated(id string) ([]uint64, error) {
-	named, err := r.seqs(hashCorrelation([]byte(id)))
-	if err != nil {
-		return nil, err
-	}
-	own, err := r.seqs(hashID([]byte(id)))
-	if err != nil {
-		return nil, err
-	}
-	all := append(named, own...)
-	slices.SortFunc(all, func(a, b uint64) int { return int(b) - int(a) }) //nolint:gosec // far below 1<<63
-	return slices.Compact(all), nil
 }

@@ -158,6 +158,7 @@ var reasons = [...]event.Reason{
 	event.Expired, event.Loop, event.Gone, event.TooLarge, event.Exhausted, event.Poison,
 	event.Cancelled, event.Timeout, event.Refused, event.Network, event.NATSNoResponders,
 	event.ClaimExpired, event.Interrupted, event.Publish, event.Duplicate, event.Redriven,
+	event.Quarantined,
 }
 
 // Numbers below otherReason stand for reasons, otherReason for one that follows
@@ -171,7 +172,7 @@ func appendReason(b []byte, r event.Reason) []byte {
 		}
 	}
 	if code, ok := strings.CutPrefix(string(r), "http_"); ok {
-		if n, err := strconv.Atoi(code); err == nil && n >= 100 && n <= 999 {
+		if n, err := strconv.Atoi(code); err == nil && n >= 100 && n <= 999 && r == event.HTTPStatus(n) {
 			return binary.AppendUvarint(b, uint64(n))
 		}
 	}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -43,7 +44,7 @@ type transaction struct {
 	heads   block           // new events of current, not in the file yet
 	bodies  block           // and their payloads
 
-	published int // outbox rows added, less those removed
+	published, acknowledged int // outbox rows added and removed
 }
 
 func (db *DB) begin(tx *bolt.Tx) *transaction {
@@ -88,7 +89,7 @@ func (t *transaction) flushBlocks() error {
 
 // room returns the segment that takes the next event, a new one if need be.
 func (t *transaction) room() (*segmentBuckets, error) {
-	if t.bodies.full() {
+	if t.bodies.full() || t.heads.full() {
 		if err := t.flushBlocks(); err != nil {
 			return nil, err
 		}
@@ -136,7 +137,7 @@ func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
 // of returns the buckets that hold an event; [event.ErrNotFound] if none does.
 func (t *transaction) of(seq uint64) (*segmentBuckets, error) {
 	s := t.db.segmentOf(seq)
-	if s == nil {
+	if s == nil || seq >= t.db.nextSeq {
 		return nil, notFound(seq)
 	}
 	return t.segment(s)
@@ -213,19 +214,44 @@ func (t *transaction) reindex(seq uint64, n int, old, now *event.Delivery) error
 func (t *transaction) unindex(seq uint64, n int, d *event.Delivery) error {
 	switch d.Status {
 	case event.Unprocessed, event.Retry:
-		t.db.waiting(d.Handler).add(d.Status, -1)
-		return t.due.Delete(dueKey(t.db.names.handler(d.Handler), d.NextAttempt, seq, n))
+		return t.unschedule(d.Handler, d.Status, dueKey(t.db.names.handler(d.Handler), d.NextAttempt, seq, n))
 	case event.InProgress:
 		return t.inflight.Delete(deliveryKey(seq, n))
 	}
 	return nil
 }
 
-// quarantine notes that a record of an event cannot be read.
-func (t *transaction) quarantine(seq uint64, why error) error {
-	if !errors.Is(why, errDamaged) {
+// unschedule takes a key out of the due index. It need not be there: what is
+// damaged was taken out before.
+func (t *transaction) unschedule(handler string, status event.Status, key []byte) error {
+	c := t.due.Cursor()
+	if k, _ := c.Seek(key); !bytes.Equal(k, key) {
 		return nil
 	}
+	t.db.waiting(handler).add(status, -1)
+	return c.Delete()
+}
+
+// quarantine notes that the state of an event cannot be read, and takes it out
+// of the indexes kept by seq, so that who walks them does not meet it for ever.
+// Its places in the schedule are given up when they are met.
+func (t *transaction) quarantine(seq uint64, why error) error {
+	if err := errors.Join(
+		t.parked.Delete(parkedKey(event.Error, seq)), t.parked.Delete(parkedKey(event.Failed, seq)),
+	); err != nil {
+		return err
+	}
+	c := t.inflight.Cursor()
+	for k, _ := c.Seek(key8(seq)); bytes.HasPrefix(k, key8(seq)); k, _ = c.Seek(key8(seq)) {
+		if err := c.Delete(); err != nil {
+			return err
+		}
+	}
+	return t.noteDamage(seq, why)
+}
+
+// noteDamage lists an event under quarantine, once.
+func (t *transaction) noteDamage(seq uint64, why error) error {
 	q := t.tx.Bucket(bucketQuarantine)
 	if q.Get(key8(seq)) != nil {
 		return nil

@@ -33,35 +33,61 @@ func (t *transaction) update(u *event.Update) error {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, ErrQuarantined)
 		return t.quarantine(u.Seq, err)
 	}
-	status, old := s.Status, slices.Clone(s.Deliveries)
-	effects, err := u.Step(&s.State)
-	if err == nil {
-		err = checkSteps(old, s.Deliveries)
-	}
+	old := event.State{Status: s.Status, Deliveries: slices.Clone(s.Deliveries)}
+	effects, heads, err := step(u, &old, &s.State)
 	if err != nil {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, err)
 		return nil
 	}
-	s.Derive()
-	if err := t.reindexAll(u.Seq, old, s.Deliveries); err != nil {
+	u.Err = nil
+	if err := t.reindexAll(u.Seq, old.Deliveries, s.Deliveries); err != nil {
 		return err
 	}
-	if err := t.putState(b, u.Seq, status, s); err != nil {
+	if err := t.putState(b, u.Seq, old.Status, s); err != nil {
 		return err
 	}
-	return t.apply(b, u.Seq, effects)
+	return t.apply(b, u.Seq, effects, heads)
 }
 
-func checkSteps(old, now []event.Delivery) error {
-	if len(now) < len(old) {
-		return fmt.Errorf("%d of %d deliveries went missing: %w", len(old)-len(now), len(old), event.ErrConflict)
+// step takes the step and checks all that comes of it, before anything is
+// written. old is the state before it.
+func step(u *event.Update, old, s *event.State) (effects *event.Effects, heads [][]byte, err error) {
+	if effects, err = u.Step(s); err != nil {
+		return nil, nil, err
 	}
-	for i := range old {
-		if from, to := old[i].Status, now[i].Status; from != to && !event.CanStep(from, to) {
-			return fmt.Errorf("%s does not lead to %s: %w", from, to, event.ErrConflict)
+	if effects == nil {
+		effects = &event.Effects{}
+	}
+	if err := checkStep(old, s); err != nil {
+		return nil, nil, err
+	}
+	heads, _, err = encodeHeads(effects.FollowUps)
+	return effects, heads, err
+}
+
+// checkStep derives the status of an event after a step and reports a step that
+// is not legal.
+func checkStep(old, s *event.State) error {
+	if len(s.Deliveries) < len(old.Deliveries) {
+		return fmt.Errorf("%d of %d deliveries went missing: %w", len(old.Deliveries)-len(s.Deliveries), len(old.Deliveries), event.ErrConflict)
+	}
+	if err := checkDeliveries(s.Deliveries); err != nil {
+		return fmt.Errorf("%w: %w", err, event.ErrConflict)
+	}
+	for i := range old.Deliveries {
+		if from, to := old.Deliveries[i].Status, s.Deliveries[i].Status; from != to && !event.CanStep(from, to) {
+			return illegal(from, to)
 		}
 	}
+	s.Derive()
+	if len(old.Deliveries) == 0 && s.Status != old.Status && !event.CanStep(old.Status, s.Status) {
+		return illegal(old.Status, s.Status)
+	}
 	return nil
+}
+
+func illegal(from, to event.Status) error {
+	return fmt.Errorf("%s does not lead to %s: %w", from, to, event.ErrConflict)
 }
 
 func (t *transaction) reindexAll(seq uint64, old, now []event.Delivery) error {
@@ -80,14 +106,7 @@ func (t *transaction) reindexAll(seq uint64, old, now []event.Delivery) error {
 	return nil
 }
 
-func (t *transaction) apply(b *segmentBuckets, seq uint64, e *event.Effects) error {
-	if e == nil {
-		return nil
-	}
-	heads, _, err := encodeHeads(e.FollowUps)
-	if err != nil {
-		return err
-	}
+func (t *transaction) apply(b *segmentBuckets, seq uint64, e *event.Effects, heads [][]byte) error {
 	if err := t.admitAll(e.FollowUps, heads); err != nil {
 		return err
 	}

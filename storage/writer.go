@@ -1,13 +1,16 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
 
+	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Bounds of one group: as many operations and bytes as share one commit.
@@ -67,6 +70,7 @@ func (db *DB) write() {
 			op.err = err
 			close(op.done)
 		}
+		clear(group) // and let go of the payloads
 	}
 }
 
@@ -98,33 +102,49 @@ func (db *DB) take() (group []*operation, ok bool) {
 }
 
 // commit applies a group in one transaction and makes it durable.
-func (db *DB) commit(group []*operation) (err error) {
-	defer recoverPanic(&err)
+func (db *DB) commit(group []*operation) error {
 	started := time.Now()
 	tx, err := db.bolt.Begin(true)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			_ = tx.Rollback()
-		}
-	}()
-	t := db.begin(tx)
-	for _, op := range group {
-		if err := op.apply(t); err != nil {
-			return err
-		}
-	}
-	if err := t.finish(); err != nil {
+	t, err := db.apply(tx, group)
+	if err != nil {
+		db.rollback(tx)
 		return err
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("commit: %w", err)
 	}
 	db.committed(t)
 	db.observer.Commit(time.Since(started), len(group))
 	return nil
+}
+
+func (db *DB) apply(tx *bolt.Tx, group []*operation) (t *transaction, err error) {
+	defer recoverPanic(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	t = db.begin(tx)
+	for _, op := range group {
+		if err := op.apply(t); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.finish(); err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, fmt.Errorf("commit: %w", err)
+	}
+	return t, nil
+}
+
+// rollback lets go of a transaction that failed, unless bbolt has done so.
+// Where a panic left bbolt unable to, its lock is held for good.
+func (db *DB) rollback(tx *bolt.Tx) {
+	defer func() {
+		if recover() != nil {
+			db.stuck.Store(true)
+		}
+	}()
+	_ = tx.Rollback()
 }
 
 // committed shows readers what is on disk now.
@@ -132,7 +152,7 @@ func (db *DB) committed(t *transaction) {
 	for s := range t.changed {
 		s.publish()
 	}
-	db.outboxRows.Add(int64(t.published))
+	db.outboxRows.Add(int64(t.published - t.acknowledged))
 	if t.published > 0 {
 		select {
 		case db.outboxWake <- struct{}{}:
@@ -144,21 +164,21 @@ func (db *DB) committed(t *transaction) {
 	}
 }
 
-// recoverPanic turns a panic of the storage engine, which a damaged page
-// causes, into an error.
-func recoverPanic(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: %v\n%s", ErrCorrupt, p, debug.Stack())
-	}
-}
-
 // breakdown makes the store refuse all further work: what a failed commit left
 // on disk is not known before the file is opened again.
 func (db *DB) breakdown(err error) error {
+	logPanic(db.log.Error(), err)
 	err = fmt.Errorf("%w: %w", ErrBroken, err)
 	db.failure.CompareAndSwap(nil, &err)
 	close(db.brokenC)
 	return err
+}
+
+// logPanic keeps the stack of a panic, which its error leaves out.
+func logPanic(line *zerolog.Event, err error) {
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		line.Interface("panic", p.value).Bytes("stack", p.stack).Msg("the store panicked")
+	}
 }
 
 func (db *DB) broken() error {
@@ -189,38 +209,52 @@ func (db *DB) sealFull() {
 // only puts what was prepared here.
 func (db *DB) seal(s *segment) {
 	index, filter, err := seal(s.open.Load().sorted())
-	if err != nil {
+	if err == nil {
+		err = db.do(context.Background(), 0, func(t *transaction) error { return t.putIndex(s, index) })
+	}
+	switch {
+	case err == nil:
+		// A reader that does not see the filter yet has the map: see places.
+		s.ids.Store(filter)
+		s.open.Store(nil)
+	case !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken):
 		db.log.Error().Err(err).Uint64("segment", s.first).Msg("index of a full segment stays in memory")
-		return
 	}
-	err = db.do(context.Background(), 0, func(t *transaction) error {
-		b, err := t.segment(s)
-		if err != nil {
-			return err
-		}
-		ids, err := b.root.CreateBucketIfNotExists(bucketIDs)
-		if err != nil {
-			return err
-		}
-		if err := index.write(ids); err != nil {
-			return err
-		}
-		return b.root.Put(keyFilter, index.filter)
-	})
+}
+
+// putIndex writes the index of a segment, in place of one whose filter was damaged.
+func (t *transaction) putIndex(s *segment, index *sealedIndex) error {
+	b, err := t.segment(s)
 	if err != nil {
-		if !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken) {
-			db.log.Error().Err(err).Uint64("segment", s.first).Msg("index of a full segment stays in memory")
-		}
-		return
+		return err
 	}
-	s.ids.Store(filter)
-	s.open.Store(nil)
+	for _, name := range [][]byte{bucketIDs, bucketFilter} {
+		if b.root.Bucket(name) == nil {
+			continue
+		}
+		if err := b.root.DeleteBucket(name); err != nil {
+			return err
+		}
+	}
+	ids, err := b.root.CreateBucket(bucketIDs)
+	if err != nil {
+		return err
+	}
+	if err := index.write(ids); err != nil {
+		return err
+	}
+	filter, err := b.root.CreateBucket(bucketFilter)
+	if err != nil {
+		return err
+	}
+	return filter.Put(keyFilter, index.filter)
 }
 
 // snapshot is a short read transaction.
 type snapshot struct {
-	db *DB
-	tx *bolt.Tx
+	db   *DB
+	tx   *bolt.Tx
+	last *segmentBuckets // the one read last: opening it again takes six lookups
 }
 
 // view runs f in a read transaction. f must be short: while it runs no page
@@ -229,8 +263,34 @@ func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	defer func() { logPanic(db.log.Debug(), err) }()
 	defer recoverPanic(&err)
-	return db.bolt.View(func(tx *bolt.Tx) error { return f(&snapshot{db: db, tx: tx}) })
+	err = db.bolt.View(func(tx *bolt.Tx) error {
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		return f(&snapshot{db: db, tx: tx})
+	})
+	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		return ErrClosed
+	}
+	// What a commit that failed left in the file may have been seen.
+	return cmp.Or(db.broken(), err)
+}
+
+// segment returns the buckets of a segment, [event.ErrNotFound] if it is not
+// committed yet.
+func (r *snapshot) segment(s *segment) (b *segmentBuckets, err error) {
+	defer recoverDamage(&err)
+	if r.last != nil && r.last.segment == s {
+		return r.last, nil
+	}
+	segments := r.tx.Bucket(bucketSegments)
+	if segments.Bucket(key8(s.first)) == nil {
+		return nil, notFound(s.first)
+	}
+	if b, err = openSegment(segments, s); err == nil {
+		r.last = b
+	}
+	return b, err
 }
 
 // of returns the buckets that hold an event, [event.ErrNotFound] if none does
@@ -240,11 +300,7 @@ func (r *snapshot) of(seq uint64) (*segmentBuckets, error) {
 	if s == nil {
 		return nil, notFound(seq)
 	}
-	segments := r.tx.Bucket(bucketSegments)
-	if segments.Bucket(key8(s.first)) == nil {
-		return nil, notFound(seq)
-	}
-	b, err := openSegment(segments, s)
+	b, err := r.segment(s)
 	if err != nil {
 		return nil, err
 	}

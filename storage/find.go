@@ -1,0 +1,103 @@
+package storage
+
+import (
+	"errors"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// place is a segment where an id may be found, with the index in memory if it
+// had one when it was looked for.
+type place struct {
+	*segment
+	open *openIndex
+}
+
+// places returns the segments that may hold a hash, oldest first, without
+// reading the file.
+//
+// A reader asks before it begins its transaction. A segment without a map has
+// its index in every transaction that begins afterwards; one whose map goes
+// away while the transaction lasts is read through the map that is kept here.
+func (db *DB) places(hash uint64) (list []place) {
+	for _, s := range db.segmentList() {
+		if open := s.open.Load(); open != nil {
+			if open.holds(hash) {
+				list = append(list, place{s, open})
+			}
+		} else if s.ids.Load().Contains(hash) {
+			list = append(list, place{s, nil})
+		}
+	}
+	return list
+}
+
+// lookup appends the seqs of the events whose id has the given hash, oldest
+// first. An index that is damaged is made anew in memory.
+func (db *DB) lookup(b *segmentBuckets, open *openIndex, hash uint64, to []uint64) []uint64 {
+	var offsets []uint32
+	if open == nil {
+		var err error
+		if offsets, err = lookupSealed(b.root, hash, nil); err != nil {
+			db.log.Error().Err(err).Uint64("segment", b.first).Msg("index of a segment is damaged and kept in memory instead")
+			db.rebuildIndex(b)
+			open = b.open.Load()
+		}
+	}
+	if open != nil {
+		offsets = open.lookup(hash, nil)
+	}
+	for _, o := range offsets {
+		to = append(to, b.first+uint64(o))
+	}
+	return to
+}
+
+// seqs returns where an id with the given hash may be found, newest first. The
+// places are those of before the transaction.
+func (r *snapshot) seqs(places []place, hash uint64) (seqs []uint64) {
+	for i := len(places) - 1; i >= 0; i-- {
+		b, err := r.segment(places[i].segment)
+		if errors.Is(err, event.ErrNotFound) {
+			continue // not committed yet
+		}
+		if err != nil {
+			r.db.log.Error().Err(err).Msg("a segment cannot be read: its events are not found by id")
+			continue
+		}
+		found := r.db.lookup(b, places[i].open, hash, nil)
+		for j := len(found) - 1; j >= 0; j-- {
+			seqs = append(seqs, found[j])
+		}
+	}
+	return seqs
+}
+
+// duplicateOf returns the seq of the same event stored before, 0 for none: the
+// same place in a stream however long ago, or the same key within the window.
+func (t *transaction) duplicateOf(e *event.Event, hash uint64) uint64 {
+	var seqs []uint64
+	for _, p := range t.db.places(hash) {
+		b, err := t.segment(p.segment)
+		if err != nil {
+			continue // damaged; new events must not wait for it
+		}
+		seqs = t.db.lookup(b, p.open, hash, seqs[:0])
+		for _, seq := range seqs {
+			if first, err := t.event(b, seq); err == nil && t.same(first, e) {
+				return seq
+			}
+		}
+	}
+	return 0
+}
+
+func (t *transaction) same(first, e *event.Event) bool {
+	if first.Key() != e.Key() {
+		return false
+	}
+	if !e.Position.IsZero() && first.Position.Equal(e.Position) {
+		return true
+	}
+	return e.CreatedAt.Sub(first.CreatedAt) < t.db.options.DedupeWindow
+}

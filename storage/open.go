@@ -1,0 +1,161 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// mapSize is the address space set aside for the file, so that the writer
+// need not wait for readers when it grows. It costs no memory.
+const mapSize = 8 << 30
+
+// openStore returns the opened file of a store, which is made if it is missing.
+// A file that cannot be used is left as it was.
+func openStore(path string, wait time.Duration) (*bolt.DB, *os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := makeStore(path); err != nil {
+			return nil, nil, fmt.Errorf("%w: create %s: %w", ErrUnavailable, path, err)
+		}
+	}
+	if err := inspect(path, wait); err != nil {
+		return nil, nil, err
+	}
+	return openFile(path, &bolt.Options{
+		Timeout: wait, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
+	})
+}
+
+// openFile opens a bbolt file that exists. The second result is bbolt's own
+// handle, to let go of the file when bbolt cannot.
+func openFile(path string, o *bolt.Options) (b *bolt.DB, f *os.File, err error) {
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
+		var err error
+		f, err = os.OpenFile(name, flag&^os.O_CREATE, mode) //nolint:gosec // the configured store
+		return f, err
+	}
+	if b, err = openBolt(path, o); err != nil {
+		if f != nil {
+			_ = f.Close() // and with it the lock; a panic left it open
+		}
+		return nil, nil, openError(path, o.Timeout, err)
+	}
+	return b, f, nil
+}
+
+func openBolt(path string, o *bolt.Options) (b *bolt.DB, err error) {
+	defer recoverPanic(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return bolt.Open(path, 0o600, o)
+}
+
+// openError says in one line why a file cannot be opened. What the operating
+// system refuses is unavailable; what bbolt makes no sense of is corrupt.
+func openError(path string, waited time.Duration, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("%w: %s is locked by another process (waited %s)", ErrUnavailable, path, waited)
+	case errors.As(err, &errno):
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, path, err)
+	case errors.Is(err, ErrCorrupt):
+		return fmt.Errorf("%s: %w", path, err)
+	default:
+		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	}
+}
+
+// makeStore makes a store beside its place and links it there when it is whole:
+// a crash or a full disk then leaves no part of a file that would look like a
+// damaged store.
+func makeStore(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	name := f.Name()
+	defer os.Remove(name) //nolint:errcheck // a leftover is harmless
+	if err := errors.Join(f.Close(), makeFile(name)); err != nil {
+		return err
+	}
+	switch err := os.Link(name, path); {
+	case err == nil:
+		return syncFolder(filepath.Dir(path))
+	case errors.Is(err, fs.ErrExist):
+		return nil // another process was quicker; what it made is inspected next
+	default:
+		return makeFile(path) // a file system without links
+	}
+}
+
+// makeFile writes the buckets of a new store.
+func makeFile(path string) error {
+	b, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.Update(writeLayout), b.Close())
+}
+
+func writeLayout(tx *bolt.Tx) error {
+	for _, name := range topBuckets {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	meta := tx.Bucket(bucketMeta)
+	return errors.Join(
+		meta.Put(keyApplication, []byte(application)),
+		meta.Put(keySchema, key8(Schema)),
+		meta.Put(keyStoreID, []byte(uuid.NewString())),
+	)
+}
+
+// syncFolder makes the name of a new file outlast a loss of power.
+func syncFolder(path string) error {
+	f, err := os.Open(path) //nolint:gosec // the configured store
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
+		return err // EINVAL: a file system that cannot, and need not
+	}
+	return nil
+}
+
+// recoverPanic turns a panic of the storage engine, which a damaged page
+// causes, into an error of one line.
+func recoverPanic(err *error) {
+	if p := recover(); p != nil {
+		*err = &panicError{value: p, stack: debug.Stack()}
+	}
+}
+
+// panicError is what recoverPanic makes of a panic. It is an [ErrCorrupt].
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%v: damaged page: %v", ErrCorrupt, e.value) }
+func (e *panicError) Unwrap() error { return ErrCorrupt }
+
+// recoverDamage turns a panic over a damaged page into a damaged record.
+func recoverDamage(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", errDamaged, p)
+	}
+}
