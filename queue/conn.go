@@ -115,10 +115,11 @@ func (c *Conn) connect(o *Options) (err error) {
 		nats.Name(o.Name), nats.MaxReconnects(-1), nats.RetryOnFailedConnect(true),
 		nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(500*time.Millisecond, time.Second),
 		nats.ReconnectBufSize(-1), // a publication must not look sent while it waits in a buffer
-		nats.IgnoreAuthErrorAbort(), nats.Timeout(5 * time.Second), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.Timeout(5 * time.Second), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ConnectHandler(c.connected), nats.ReconnectHandler(c.connected),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { c.disconnected(err) }),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.denied(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.setProblem(err.Error()) }),
+		nats.ClosedHandler(c.closed),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.asyncError(err) }),
 	}
 	if c.server != nil {
@@ -193,7 +194,7 @@ func readSecret(file string) string {
 func (c *Conn) connected(nc *nats.Conn) {
 	c.mu.Lock()
 	was := c.problem
-	c.problem, c.denials = "", 0
+	c.problem = ""
 	close(c.up)
 	c.up = make(chan struct{})
 	c.mu.Unlock()
@@ -213,35 +214,18 @@ func (c *Conn) disconnected(err error) {
 	}
 }
 
-// refusals is how many refusals in a row are taken to be for good. A server
-// that is just being started may refuse once.
-const refusals = 3
-
-// denied is told of each attempt to connect that failed.
-func (c *Conn) denied(err error) {
+// closed is told of the end of the connection. The client gives up by itself
+// only when the same server refuses us twice in a row for the same reason.
+func (c *Conn) closed(nc *nats.Conn) {
+	if c.ctx.Err() != nil {
+		return // by Close
+	}
+	err := nc.LastError()
+	if err == nil {
+		err = nats.ErrConnectionClosed
+	}
 	c.setProblem(err.Error())
-	if !isRefusal(err) {
-		return
-	}
-	c.mu.Lock()
-	c.denials++
-	n := c.denials
-	c.mu.Unlock()
-	if n == refusals {
-		c.refused <- err
-	}
-}
-
-// isRefusal reports whether an error says that our credentials do not count.
-func isRefusal(err error) bool {
-	for _, refusal := range []error{
-		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
-	} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return strings.Contains(strings.ToLower(err.Error()), "authorization violation")
+	c.refused <- err
 }
 
 // asyncError is told of errors that belong to no call. Permissions are what a
@@ -286,8 +270,8 @@ func (c *Conn) Problem() string {
 	return c.problem
 }
 
-// Refused receives an error when the server has refused our credentials three
-// times in a row: someone must act. The connection is still tried.
+// Refused receives an error when the server has refused us twice in a row for
+// the same reason, such as wrong credentials. The connection is then given up.
 func (c *Conn) Refused() <-chan error { return c.refused }
 
 // Close ends the connection, and the server when it is embedded. Sources and
