@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"time"
+
+	"github.com/eventd-io/eventd/api/client"
+	"github.com/eventd-io/eventd/api/wire"
+)
+
+// change is one `eventd events redrive` or `cancel`.
+type change struct {
+	remote
+	which   client.Which
+	handler string
+	reason  string
+	json    bool
+}
+
+func redriveCommand() *command {
+	return &command{
+		name: "events redrive", operands: "EVENT_ID", least: 1, most: 1, brief: "have an event handled again",
+		about: `Has an event handled again that has ended: attempts count from 0 again. Of an
+event with several handlers those are asked again that have not completed, or
+all when all have. With -handler it goes to that one instead.`,
+		examples: `eventd events redrive 7f3a -reason 'the bank is back'
+eventd events redrive 7f3a -handler service-a2
+eventd events redrive 7f3a -table request -source-service SERVICE_A`,
+		bind: func(p *program, fs *flag.FlagSet) func(context.Context, []string) error {
+			c := &change{}
+			c.bind(p, fs)
+			fs.StringVar(&c.handler, "handler", "", "hand it to this handler instead (its `NAME`)")
+			return c.action(p, func(ctx context.Context, api *client.Client, id string) (wire.Row, error) {
+				return api.Redrive(ctx, id, c.which, wire.Redrive{Handler: c.handler, Reason: c.reason})
+			})
+		},
+	}
+}
+
+func cancelCommand() *command {
+	return &command{
+		name: "events cancel", operands: "EVENT_ID", least: 1, most: 1, brief: "give an event up",
+		about: `Gives an event up that nobody should handle any more: it becomes FAILED with
+reason cancelled. One that is COMPLETED or being handled cannot be cancelled.`,
+		examples: `eventd events cancel 7f3a -reason 'sent by mistake'
+eventd events cancel 7f3a -table request`,
+		bind: func(p *program, fs *flag.FlagSet) func(context.Context, []string) error {
+			c := &change{}
+			c.bind(p, fs)
+			return c.action(p, func(ctx context.Context, api *client.Client, id string) (wire.Row, error) {
+				return api.Cancel(ctx, id, c.which, wire.Cancel{Reason: c.reason})
+			})
+		},
+	}
+}
+
+func (c *change) bind(p *program, fs *flag.FlagSet) {
+	c.remote.bind(p, fs)
+	bindWhich(fs, &c.which)
+	fs.StringVar(&c.reason, "reason", "", "why, a `TEXT` for the timeline")
+	fs.StringVar(&c.service, "by", "", "who asks, a `NAME` for updated_by (default: the daemon's service)")
+	fs.BoolVar(&c.json, "json", false, "print the event as JSON")
+}
+
+// action returns what asks for the change and prints the event as it is then.
+func (c *change) action(p *program, ask func(context.Context, *client.Client, string) (wire.Row, error)) func(context.Context, []string) error {
+	return func(ctx context.Context, operands []string) error {
+		if err := checkTable(c.which.Table); err != nil {
+			return err
+		}
+		api, err := c.client()
+		if err != nil {
+			return err
+		}
+		row, err := ask(ctx, api, operands[0])
+		if err != nil {
+			return c.unreached(ctx, err)
+		}
+		if c.json {
+			return p.printJSON(row)
+		}
+		t, s := rowTable(), newScreen(p.stdout, p.env)
+		addRow(t, row, s, time.Now())
+		return t.write(p.stdout, s)
+	}
+}
