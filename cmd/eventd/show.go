@@ -125,7 +125,7 @@ func (p *program) showDetail(d wire.Detail) error {
 		one := only(wire.Detail{
 			Payloads: slices.Clone(d.Payloads), Timeline: slices.Clone(d.Timeline), Deliveries: slices.Clone(d.Deliveries),
 		}, client.Which{Table: r.Table, SourceService: r.SourceService})
-		p.showFields(r, s)
+		p.showFields(r, one.Timeline, s)
 		for _, part := range []struct {
 			title string
 			table *table
@@ -148,7 +148,7 @@ func (p *program) showDetail(d wire.Detail) error {
 
 // showFields writes the fields that all tables have in common, and the others
 // as far as they say something.
-func (p *program) showFields(r wire.Row, s screen) {
+func (p *program) showFields(r wire.Row, timeline []wire.Entry, s screen) {
 	common := [][2]string{
 		{"EVENT_ID", r.EventID}, {"MESSAGE_TYPE", r.MessageType}, {"STATUS", r.Status},
 		{"CREATED_BY", r.CreatedBy}, {"CREATED_DTTM", exact(r.CreatedDttm.Time)},
@@ -165,11 +165,22 @@ func (p *program) showFields(r wire.Row, s screen) {
 		fmt.Fprintf(p.stdout, "%-19s%s\n", f[0], text)
 	}
 	fmt.Fprintln(p.stdout)
-	for _, f := range otherFields(r) {
+	for _, f := range append(otherFields(r), [2]string{"DETAIL", lastDetail(r, timeline)}) {
 		if f[1] != "" {
 			fmt.Fprintf(p.stdout, "%-19s%s\n", f[0], printable(f[1]))
 		}
 	}
+}
+
+// lastDetail is what was said last of an event that did not go well. It is
+// whole here: the table of the timeline may have to cut it.
+func lastDetail(r wire.Row, timeline []wire.Entry) string {
+	for _, e := range slices.Backward(timeline) {
+		if e.Detail != "" && e.Status == r.Status && r.Status != "COMPLETED" {
+			return e.Detail
+		}
+	}
+	return ""
 }
 
 func otherFields(r wire.Row) [][2]string {
@@ -187,7 +198,7 @@ func otherFields(r wire.Row) [][2]string {
 }
 
 func deliveryTable(list []wire.Delivery) *table {
-	t := &table{columns: []column{
+	t := &table{sparse: true, columns: []column{
 		{head: "HANDLER"}, {head: "ROUTE", least: 8, rank: 3}, {head: "STATUS", colour: statusColour},
 		{head: "ATTEMPTS", right: true}, {head: "GENERATION", rank: 1, right: true},
 		{head: "NEXT_ATTEMPT", rank: 2}, {head: "REASON"},
@@ -200,7 +211,7 @@ func deliveryTable(list []wire.Delivery) *table {
 }
 
 func payloadTable(list []wire.Payload) *table {
-	t := &table{columns: []column{
+	t := &table{sparse: true, columns: []column{
 		{head: "N", right: true}, {head: "TOPIC", least: 8, rank: 4},
 		{head: "SOURCE_SERVICE", least: 8, rank: 5}, {head: "TARGET_SERVICE", least: 8, rank: 6},
 		{head: "CREATED_BY", least: 8, rank: 2}, {head: "CREATED_DTTM", rank: 1},
@@ -236,7 +247,7 @@ func preview(x wire.Payload) string {
 }
 
 func timelineTable(list []wire.Entry) *table {
-	t := &table{columns: []column{
+	t := &table{sparse: true, columns: []column{
 		{head: "AT"}, {head: "STATUS", colour: statusColour}, {head: "ATTEMPT", right: true, rank: 2},
 		{head: "HANDLER", least: 8, rank: 3}, {head: "REASON"}, {head: "CODE", right: true, rank: 1},
 		{head: "TOOK", right: true}, {head: "DETAIL", least: 12, rank: 4},

@@ -26,6 +26,9 @@ type table struct {
 	rows    [][]string
 	widths  []int
 	headed  bool // the head is written
+	// sparse tables leave out, on a screen, the columns that say nothing. It is
+	// for tables that are written at once.
+	sparse bool
 }
 
 // add appends a row; its cells are made fit for a terminal.
@@ -84,6 +87,11 @@ func (t *table) fit(limit int) []int {
 	if limit <= 0 {
 		return widths
 	}
+	for i := range widths {
+		if t.sparse && t.empty(i) {
+			widths[i] = -1
+		}
+	}
 	for over(widths, limit) > 0 && leaveOut(t.columns, widths, limit) {
 	}
 	for i := len(widths) - 1; i >= 0; i-- {
@@ -92,6 +100,16 @@ func (t *table) fit(limit int) []int {
 		}
 	}
 	return widths
+}
+
+// empty reports whether a column has no text in any row.
+func (t *table) empty(i int) bool {
+	for _, row := range t.rows {
+		if row[i] != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // leaveOut takes the column of the lowest rank out unless cutting suffices.

@@ -133,3 +133,24 @@ func TestWhy(t *testing.T) {
 		}
 	}
 }
+
+// TestTableSparse leaves out what says nothing, but only for people.
+func TestTableSparse(t *testing.T) {
+	for _, c := range []struct {
+		s    screen
+		want string
+	}{
+		{screen{terminal: true, width: 80}, "A  C\n1  2\n"},
+		{screen{}, "A  B  C\n1     2\n"},
+	} {
+		var b strings.Builder
+		table := &table{sparse: true, columns: []column{{head: "A"}, {head: "B"}, {head: "C"}}}
+		table.add("1", "", "2")
+		if err := table.write(&b, c.s); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != c.want {
+			t.Errorf("at width %d: %q; want %q", c.s.width, b.String(), c.want)
+		}
+	}
+}
