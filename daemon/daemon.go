@@ -47,6 +47,7 @@ type Daemon struct {
 	routed    router.Config
 	config    atomic.Pointer[config.Config]
 	sources   sources
+	up        atomic.Bool // everything is started
 	stopping  atomic.Bool
 	failed    chan error // the first thing that cannot be lived with
 	stages    []stage    // to be stopped, last first
@@ -76,6 +77,7 @@ func Run(ctx context.Context, o Options) error {
 	d.config.Store(c)
 	err = d.start(ctx, c)
 	if err == nil {
+		d.up.Store(true)
 		d.log.Info().Str("version", o.Version).Str("config", o.ConfigPath).Str("admin", c.Admin.Listen).
 			Str("metrics", c.Metrics.Listen).Dur("took", time.Since(d.started)).Msg("eventd is up")
 		if o.Ready != nil {

@@ -2,9 +2,11 @@ package daemon
 
 import (
 	"io"
+	"os"
 	"time"
 
 	"github.com/eventd-io/eventd/config"
+	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 )
 
@@ -16,9 +18,16 @@ func newLogger(c config.Log, w io.Writer) zerolog.Logger {
 		level = zerolog.InfoLevel
 	}
 	if c.Format == "console" {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", TimeLocation: time.Local}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: "15:04:05.000", TimeLocation: time.Local, NoColor: !colours(w)}
 	}
 	return zerolog.New(zerolog.SyncWriter(w)).Level(level).Hook(stamp{})
+}
+
+// colours reports whether a writer is a terminal whose user wants colours:
+// see https://no-color.org.
+func colours(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
 }
 
 // stamp puts the time in front. zerolog's own keeps whole seconds unless a

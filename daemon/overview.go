@@ -23,6 +23,9 @@ func (d *Daemon) Routes() []event.RouteInfo { return d.router.Routes() }
 
 // Problems tells why eventd is not ready, a sentence each; none when it is.
 func (d *Daemon) Problems() (list []string) {
+	if !d.up.Load() {
+		list = append(list, "starting")
+	}
 	if d.stopping.Load() {
 		list = append(list, "stopping")
 	}
