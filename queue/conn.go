@@ -51,7 +51,6 @@ type Conn struct {
 	mu       sync.Mutex
 	problem  string        // why it is not connected
 	up       chan struct{} // closed, and replaced, when the connection is there again
-	denials  int           // refusals in a row
 	streams  []Stream
 	ensuring sync.Mutex
 	rebuild  chan struct{} // asks for the streams to be ensured again
