@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -10,14 +9,14 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// beginUpdate counts an attempt, or gives up a delivery whose time is over.
-func (r *Router) beginUpdate(t *task, service string, now time.Time) *event.Update {
-	return &event.Update{Seq: t.event.Seq, Step: func(s *event.State) (*event.Effects, error) {
+// beginStep counts an attempt, or gives up a delivery whose time is over.
+func (r *Router) beginStep(t *task, service string, now time.Time) *step {
+	return newStep(t.event, func(s *event.State) (*event.Effects, error) {
 		d, err := current(s, t, event.Unprocessed, event.Retry)
 		if err != nil {
 			return nil, err
 		}
-		if x := t.event.Expires; !x.IsZero() && now.After(x) {
+		if expired(t.event, now) {
 			return r.expire(s, t, now), nil
 		}
 		if d.Status == event.Retry {
@@ -29,8 +28,10 @@ func (r *Router) beginUpdate(t *task, service string, now time.Time) *event.Upda
 		s.Timeline = append(s.Timeline, e)
 		s.UpdatedBy, s.UpdatedAt = service, now
 		return nil, nil
-	}}
+	})
 }
+
+func expired(e *event.Event, now time.Time) bool { return !e.Expires.IsZero() && now.After(e.Expires) }
 
 // current returns the delivery a task stands for, if it is still where the
 // task left it.
@@ -62,9 +63,7 @@ func (r *Router) expire(s *event.State, t *task, now time.Time) *event.Effects {
 
 // run makes the attempt of a task that is IN_PROGRESS. Its slot is taken.
 func (d *dispatcher) run(t *task) {
-	d.mu.Lock()
-	h := d.handler
-	d.mu.Unlock()
+	h := d.configured()
 	d.router.running.Go(func() { d.attempt(h, t) })
 }
 
@@ -77,21 +76,21 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 		d.restUntil(clock().Add(a.Rest))
 	}
 	if a.Pause {
-		d.pauseGone(h)
+		d.pauseGone()
 	}
 	d.release()
 	d.router.settle(h, t, &a)
-	if d.gone() {
+	if d.router.dispatcher(d.name) == nil {
 		d.router.reconcileSoon() // it may have become RETRY, for nobody
 	}
 }
 
 // pauseGone pauses a handler that says it is gone, until a person resumes it.
-func (d *dispatcher) pauseGone(h *Handler) {
-	d.setPaused(string(event.Gone))
-	d.router.log.Error().Str("handler", h.Name).Msg("handler says it is gone (410) and is paused until it is resumed")
-	if err := d.router.store.SetPaused(context.WithoutCancel(d.router.attempts), "handler", h.Name, string(event.Gone)); err != nil {
-		d.router.log.Error().Err(err).Str("handler", h.Name).Msg("pause will not outlast a restart")
+func (d *dispatcher) pauseGone() {
+	log := d.router.log.With().Str("handler", d.name).Logger()
+	log.Error().Msg("handler says it is gone (410) and is paused until it is resumed")
+	if err := d.setPaused(d.router.attempts, string(event.Gone)); err != nil {
+		log.Error().Err(err).Msg("pause will not outlast a restart")
 	}
 }
 
@@ -107,8 +106,7 @@ func (r *Router) settle(h *Handler, t *task, a *event.Answer) {
 	for _, p := range plans {
 		effects.FollowUps = append(effects.FollowUps, &p.Admission)
 	}
-	ended := false
-	u := &event.Update{Seq: t.event.Seq, Step: func(s *event.State) (*event.Effects, error) {
+	x := newStep(t.event, func(s *event.State) (*event.Effects, error) {
 		d, err := current(s, t, event.InProgress)
 		if err != nil {
 			return nil, err
@@ -116,26 +114,22 @@ func (r *Router) settle(h *Handler, t *task, a *event.Answer) {
 		*d = next
 		s.Timeline = append(s.Timeline, entry)
 		s.UpdatedBy, s.UpdatedAt = h.Service, now
-		s.Derive()
-		ended = s.Status.Final()
 		return effects, nil
-	}}
-	if err := errors.Join(r.store.Update(context.WithoutCancel(r.attempts), u), u.Err); err != nil {
+	})
+	if err := r.commitOne(context.WithoutCancel(r.attempts), now, x); err != nil {
 		r.withdraw(plans)
 		r.log.Error().Err(err).Str("event_id", t.event.ID).Str("handler", h.Name).Msg("outcome of an attempt is not stored")
 		return
 	}
-	r.settled(h, t, next, entry, ended, now)
+	r.settled(h, t, next, entry)
 	for _, p := range plans {
 		r.accepted(p, now)
 	}
+	r.takeUpHeld(x)
 }
 
-func (r *Router) settled(h *Handler, t *task, d event.Delivery, e event.Entry, ended bool, now time.Time) {
+func (r *Router) settled(h *Handler, t *task, d event.Delivery, e event.Entry) {
 	r.observer.DeliveryEnded(h.Name, d.Status, d.Reason, e.Duration)
-	if ended {
-		r.observer.EventEnded(t.event.MessageType, now.Sub(t.event.CreatedAt))
-	}
 	if d.Status == event.Retry {
 		r.alarm.Set(h.Name, d.NextAttempt)
 	}
@@ -175,49 +169,4 @@ func (r *Router) followUps(h *Handler, t *task, a *event.Answer, now time.Time) 
 		plans = append(plans, r.plan(m, now))
 	}
 	return plans
-}
-
-// maxDeadLetterDetail bounds the detail in a dead letter's header, in bytes.
-const maxDeadLetterDetail = 1024
-
-// deadLetters returns what is to be published of a delivery that ended badly.
-func (r *Router) deadLetters(e *event.Event, d event.Delivery, detail string) []event.Publication {
-	subject := r.live.Load().deadLetter
-	if subject == "" || !d.Status.DeadLetter() {
-		return nil
-	}
-	h := map[string]string{
-		"eventd-reason":       string(d.Reason),
-		"eventd-detail":       headerText(detail, maxDeadLetterDetail),
-		"eventd-attempts":     strconv.Itoa(d.Attempts),
-		"eventd-status":       d.Status.String(),
-		"eventd-event-id":     headerText(e.ID, maxDeadLetterDetail),
-		"eventd-table":        e.Table.String(),
-		"eventd-message-type": headerText(e.MessageType, maxDeadLetterDetail),
-		"Nats-Msg-Id": event.DeriveID("dead letter", e.Table.String(), e.SourceService, e.ID,
-			d.Handler, strconv.Itoa(d.Generation), string(d.Reason)),
-	}
-	for name, value := range map[string]string{
-		"eventd-handler": d.Handler, "eventd-source-service": e.SourceService,
-		"eventd-correlation-id": e.CorrelationID, "Content-Type": e.ContentType,
-	} {
-		if value != "" {
-			h[name] = headerText(value, maxDeadLetterDetail)
-		}
-	}
-	return []event.Publication{{Subject: subject, Header: h}}
-}
-
-// headerText makes any text fit for a header: one line of printable ASCII and
-// at most so many bytes.
-func headerText(s string, limit int) string {
-	b := make([]byte, 0, min(len(s), limit))
-	for i := 0; i < len(s) && len(b) < limit; i++ {
-		c := s[i]
-		if c < ' ' || c > '~' {
-			c = '?'
-		}
-		b = append(b, c)
-	}
-	return string(b)
 }

@@ -28,16 +28,22 @@ type task struct {
 // What is due is in the store. ready is a copy of the front of it; when backlog
 // is set there may be more, and nothing new is put into ready directly, so that
 // what waits longest goes first.
+//
+// Whoever lets something begin that could not before - a free slot, something
+// due, a resume - signals loop, which looks at everything anew.
 type dispatcher struct {
 	router *Router
 	name   string
 	wake   chan struct{}
-	ended  chan struct{} // closed when the handler is configured away
-	once   sync.Once
+	ended  chan struct{} // closed when the handler is configured away and nothing runs
+
+	switching sync.Mutex // orders pauses and resumes, in memory and in the store
 
 	mu         sync.Mutex
 	handler    *Handler
-	running    int // slots taken
+	retired    bool // configured away; what runs is finished
+	over       bool // ended is closed
+	running    int  // slots taken
 	ready      []*task
 	readyBytes int
 	backlog    bool
@@ -59,28 +65,44 @@ func (d *dispatcher) start() {
 	d.router.background.Go(d.loop)
 }
 
-func (d *dispatcher) stop() { d.once.Do(func() { close(d.ended) }) }
-
-func (d *dispatcher) gone() bool {
-	select {
-	case <-d.ended:
-		return true
-	default:
+// configure gives a dispatcher its handler, also after it was retired. It
+// returns false when it has ended since.
+func (d *dispatcher) configure(h *Handler) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
 		return false
+	}
+	d.handler, d.retired = h, false
+	d.backlog, d.missed = true, true // nobody told it what became due while it was retired
+	d.signal()
+	return true
+}
+
+// retire lets nothing begin any more. It returns true when nothing runs either:
+// then the dispatcher has ended.
+func (d *dispatcher) retire() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.retired = true
+	d.ready, d.readyBytes, d.backlog = nil, 0, true
+	d.endIdle()
+	return d.over
+}
+
+// endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
+func (d *dispatcher) endIdle() {
+	if d.retired && d.running == 0 && !d.over {
+		d.over = true
+		close(d.ended)
 	}
 }
 
-func (d *dispatcher) configure(h *Handler) {
+// configured returns the handler as it is configured now.
+func (d *dispatcher) configured() *Handler {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.handler = h
-	d.signal()
-}
-
-func (d *dispatcher) service() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.handler.Service
+	return d.handler
 }
 
 func (d *dispatcher) signal() {
@@ -94,14 +116,13 @@ func (d *dispatcher) signal() {
 func (d *dispatcher) due() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.missed = true
-	d.backlog = true
+	d.backlog, d.missed = true, true
 	d.signal()
 }
 
-// open reports whether attempts may be made now. The caller holds mu.
+// open reports whether attempts may begin now. The caller holds mu.
 func (d *dispatcher) open(now time.Time) bool {
-	return d.paused == "" && !now.Before(d.rest)
+	return !d.retired && d.paused == "" && d.running < d.handler.Concurrency && !now.Before(d.rest)
 }
 
 // reserve takes a slot for an event that is about to be stored, if the handler
@@ -109,7 +130,7 @@ func (d *dispatcher) open(now time.Time) bool {
 func (d *dispatcher) reserve() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.backlog || len(d.ready) > 0 || d.running >= d.handler.Concurrency || !d.open(time.Now()) || d.gone() {
+	if d.backlog || len(d.ready) > 0 || !d.open(time.Now()) || d.router.quitting() {
 		return false
 	}
 	d.running++
@@ -124,6 +145,7 @@ func (d *dispatcher) release() {
 	if len(d.ready) > 0 || d.backlog {
 		d.signal()
 	}
+	d.endIdle()
 }
 
 // offer hands over a delivery that was just stored as UNPROCESSED. One that
@@ -166,18 +188,14 @@ func (d *dispatcher) loop() {
 // step begins as many attempts as slots are free. It returns false when there
 // is nothing to do before the next wake.
 func (d *dispatcher) step() bool {
-	if d.router.quitting() || d.gone() {
+	if d.router.quitting() {
 		return false
 	}
 	tasks, fill := d.take(time.Now())
 	if fill {
 		return d.fill()
 	}
-	if len(tasks) == 0 {
-		return false
-	}
-	d.begin(tasks)
-	return true
+	return len(tasks) > 0 && d.begin(tasks)
 }
 
 // take returns the tasks to begin, their slots taken, or says that the store
@@ -185,7 +203,10 @@ func (d *dispatcher) step() bool {
 func (d *dispatcher) take(now time.Time) (tasks []*task, fill bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.open(now) || d.running >= d.handler.Concurrency {
+	if now.Before(d.rest) {
+		d.router.alarm.Set(d.name, d.rest) // each time: it knows the soonest time only
+	}
+	if !d.open(now) {
 		return nil, false
 	}
 	if len(d.ready) == 0 {
@@ -211,10 +232,10 @@ func (d *dispatcher) take(now time.Time) (tasks []*task, fill bool) {
 func (d *dispatcher) fill() bool {
 	now := clock()
 	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
-		Handler: d.name, Now: now, Limit: readyPerSlot * d.concurrency(), Bytes: readyBytes,
+		Handler: d.name, Now: now, Limit: readyPerSlot * d.configured().Concurrency, Bytes: readyBytes,
 	})
 	if err != nil {
-		return d.unread(err, now)
+		return d.later(err, now)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -232,10 +253,10 @@ func (d *dispatcher) fill() bool {
 	return len(d.ready) > 0 || d.backlog
 }
 
-// unread leaves the queue in the store for a second after an error.
-func (d *dispatcher) unread(err error, now time.Time) bool {
+// later leaves the queue in the store for a second after an error of it.
+func (d *dispatcher) later(err error, now time.Time) bool {
 	if d.router.attempts.Err() == nil {
-		d.router.log.Error().Err(err).Str("handler", d.name).Msg("queue cannot be read")
+		d.router.log.Error().Err(err).Str("handler", d.name).Msg("queue cannot be read or written")
 	}
 	d.mu.Lock()
 	d.filling, d.backlog = false, true
@@ -244,48 +265,51 @@ func (d *dispatcher) unread(err error, now time.Time) bool {
 	return false
 }
 
-func (d *dispatcher) concurrency() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.handler.Concurrency
-}
-
-// begin counts an attempt of each task, in one commit, and lets them run.
-func (d *dispatcher) begin(tasks []*task) {
-	now := clock()
-	service := d.service()
-	updates := make([]*event.Update, len(tasks))
+// begin counts an attempt of each task, in one commit, and lets them run. It
+// returns false after an error of the store.
+func (d *dispatcher) begin(tasks []*task) bool {
+	now, service := clock(), d.configured().Service
+	steps := make([]*step, len(tasks))
 	for i, t := range tasks {
-		updates[i] = d.router.beginUpdate(t, service, now)
+		steps[i] = d.router.beginStep(t, service, now)
 	}
-	err := d.router.store.Update(context.WithoutCancel(d.router.attempts), updates...)
-	for i, t := range tasks {
-		switch {
-		case err != nil, updates[i].Err != nil:
-			d.release() // cancelled or redriven meanwhile, or the store is broken
-		case t.delivery.Status != event.InProgress:
+	if err := d.router.commit(context.WithoutCancel(d.router.attempts), now, steps...); err != nil {
+		for range tasks {
 			d.release()
-			d.router.observer.EventEnded(t.event.MessageType, now.Sub(t.event.CreatedAt))
-		default:
-			d.run(t)
 		}
+		return d.later(err, now)
 	}
+	for i, t := range tasks {
+		if steps[i].Err == nil && t.delivery.Status == event.InProgress {
+			d.run(t)
+			continue
+		}
+		d.release() // cancelled, redriven or held meanwhile, or its time is over
+		d.router.takeUpHeld(steps[i])
+	}
+	return true
 }
 
-// setPaused pauses or, with "", resumes.
-func (d *dispatcher) setPaused(reason string) {
+// setPaused pauses or, with "", resumes: at once, and over restarts. What is
+// begun is not left half-way, whatever becomes of ctx.
+func (d *dispatcher) setPaused(ctx context.Context, reason string) error {
+	d.switching.Lock()
+	defer d.switching.Unlock()
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	d.paused = reason
 	d.signal()
+	d.mu.Unlock()
+	return d.router.store.SetPaused(context.WithoutCancel(ctx), "handler", d.name, reason)
 }
 
 // restUntil lets no attempt begin before the given time.
 func (d *dispatcher) restUntil(at time.Time) {
 	d.mu.Lock()
-	d.rest = at
-	d.mu.Unlock()
-	d.router.alarm.Set(d.name, at)
+	defer d.mu.Unlock()
+	if at.After(d.rest) {
+		d.rest = at
+	}
+	d.signal()
 }
 
 func (d *dispatcher) info() event.HandlerInfo {

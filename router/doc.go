@@ -11,13 +11,17 @@
 //     are one transaction.
 //   - The store alone knows what is due. What a dispatcher holds in memory is a
 //     bounded copy of the front of its queue and may be lost at any time.
+//   - Whoever makes something due wakes its dispatcher after the commit, or asks
+//     for a reconciliation where the configuration has none: nothing waits
+//     without someone who will look.
 //   - No handler waits for another: each has a dispatcher with slots, a queue, a
 //     pause and a rest of its own.
 //
 // # Reading order
 //
-// router.go (acceptance), table.go and when.go (which route), dispatcher.go
-// (taking what is due), attempt.go (one execution), settle.go (the pure decision
-// what an answer means), operate.go (what people ask for), recover.go (after a
-// crash or a reload).
+// router.go (start, stop, reload), accept.go (acceptance), table.go and when.go
+// (which route), dispatcher.go (taking what is due), attempt.go (one execution),
+// settle.go (the pure decision what an answer means), step.go (how a change is
+// stored and told), deadletter.go, operate.go (what people ask for), recover.go
+// (after a crash), reconcile.go (after a reload).
 package router

@@ -2,8 +2,8 @@ package router
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/eventd-io/eventd/event"
 )
@@ -30,28 +30,47 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 			return rec, fmt.Errorf("no route matches message_type %q: %w", rec.MessageType, event.ErrConflict)
 		}
 	}
-	return r.change(ctx, seq, func(s *event.State) (*event.Effects, error) {
+	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
 		return nil, redrive(s, o, targets)
 	})
 }
 
 // change takes a step of an event that a person asked for and lets its handlers
 // know.
-func (r *Router) change(ctx context.Context, seq uint64, step func(*event.State) (*event.Effects, error)) (event.Record, error) {
-	u := &event.Update{Seq: seq, Step: step}
-	if err := errors.Join(r.store.Update(ctx, u), u.Err); err != nil {
+func (r *Router) change(ctx context.Context, e *event.Event, change func(*event.State) (*event.Effects, error)) (event.Record, error) {
+	var due []string
+	x := newStep(e, func(s *event.State) (*event.Effects, error) {
+		effects, err := change(s)
+		due = unprocessed(s)
+		return effects, err
+	})
+	if err := r.commitOne(ctx, clock(), x); err != nil {
 		return event.Record{}, err
 	}
-	rec, err := r.store.Get(ctx, seq)
-	if err != nil {
-		return rec, err
-	}
-	for i := range rec.Deliveries {
-		if d := r.dispatcher(rec.Deliveries[i].Handler); d != nil && rec.Deliveries[i].Status == event.Unprocessed {
-			d.due()
+	r.wake(due)
+	return r.store.Get(context.WithoutCancel(ctx), e.Seq)
+}
+
+// unprocessed returns the handlers whose turn it is.
+func unprocessed(s *event.State) (handlers []string) {
+	for i := range s.Deliveries {
+		if s.Deliveries[i].Status == event.Unprocessed {
+			handlers = append(handlers, s.Deliveries[i].Handler)
 		}
 	}
-	return rec, nil
+	return handlers
+}
+
+// wake lets handlers know that something of theirs was made due. What is due
+// for one that is not configured is held.
+func (r *Router) wake(handlers []string) {
+	for _, name := range handlers {
+		if d := r.dispatcher(name); d != nil {
+			d.due()
+		} else {
+			r.reconcileSoon()
+		}
+	}
 }
 
 // redrive changes the state of an event as the order asks.
@@ -61,14 +80,14 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 	}
 	now := clock()
 	s.UpdatedBy, s.UpdatedAt = o.By, now
-	if len(s.Deliveries) == 0 && o.Handler != "" {
-		targets = []target{{handler: o.Handler, route: "redrive"}}
-	}
-	for _, t := range targets {
-		d, e := revive(event.Delivery{Handler: t.handler, Route: t.route}, o.Detail, now)
-		s.Deliveries, s.Timeline = append(s.Deliveries, d), append(s.Timeline, e)
-	}
-	if len(targets) > 0 {
+	if len(s.Deliveries) == 0 {
+		if o.Handler != "" {
+			targets = []target{{handler: o.Handler, route: "redrive"}}
+		}
+		for _, t := range targets {
+			d, e := revive(event.Delivery{Handler: t.handler, Route: t.route}, o.Detail, now)
+			s.Deliveries, s.Timeline = append(s.Deliveries, d), append(s.Timeline, e)
+		}
 		return nil
 	}
 	all := s.Status == event.Completed
@@ -95,13 +114,18 @@ func (r *Router) Cancel(ctx context.Context, seq uint64, by, detail string) (eve
 	if err != nil {
 		return rec, err
 	}
-	return r.change(ctx, seq, func(s *event.State) (*event.Effects, error) {
-		if s.Status == event.InProgress || s.Status == event.Completed || s.Status == event.Failed {
+	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
+		if s.Status == event.Completed || s.Status == event.Failed {
 			return nil, fmt.Errorf("it is %s: %w", s.Status, event.ErrConflict)
+		}
+		if slices.ContainsFunc(s.Deliveries, running) {
+			return nil, fmt.Errorf("an attempt is running: %w", event.ErrConflict)
 		}
 		return r.cancel(&rec.Event, s, by, detail), nil
 	})
 }
+
+func running(d event.Delivery) bool { return d.Status == event.InProgress }
 
 func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *event.Effects {
 	now, effects := clock(), &event.Effects{}
@@ -127,7 +151,9 @@ func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *eve
 }
 
 // SetHandlerPaused pauses a handler, over restarts, until it is resumed.
-// Attempts that run are finished; its events wait and nothing is counted. Errors: [event.ErrNotFound].
+// Attempts
+// that run are finished; its events wait and nothing is counted. Errors:
+// [event.ErrNotFound] for an unknown handler.
 func (r *Router) SetHandlerPaused(ctx context.Context, name string, paused bool) error {
 	d := r.dispatcher(name)
 	if d == nil {
@@ -137,9 +163,5 @@ func (r *Router) SetHandlerPaused(ctx context.Context, name string, paused bool)
 	if paused {
 		reason = "manual"
 	}
-	if err := r.store.SetPaused(ctx, "handler", name, reason); err != nil {
-		return err
-	}
-	d.setPaused(reason)
-	return nil
+	return d.setPaused(ctx, reason)
 }

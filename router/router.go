@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
@@ -51,8 +50,10 @@ type Router struct {
 	lines    zerolog.Logger // about single events; an outage must not flood the log
 	alarm    *retry.Alarm
 
-	live     atomic.Pointer[live] // what a reload replaces
-	mu       sync.RWMutex         // guards stopping, and orders reloads
+	live     atomic.Pointer[live]   // what a reload replaces
+	mu       sync.RWMutex           // guards what follows, and orders reloads
+	known    map[string]*dispatcher // configured, or finishing what runs
+	started  bool
 	stopping bool
 
 	attempts   context.Context // of every delivery; ended when a stop runs out of patience
@@ -60,7 +61,7 @@ type Router struct {
 	background sync.WaitGroup // dispatchers, alarm, reconciliation
 	running    sync.WaitGroup // attempts until they are settled
 	quit       chan struct{}
-	reconciled chan struct{} // asks for another reconciliation
+	unsettled  chan struct{} // asks for a reconciliation
 }
 
 // live is a configuration in use. It does not change.
@@ -75,7 +76,7 @@ type live struct {
 func New(o Options, c Config) (*Router, error) {
 	r := &Router{
 		service: o.Service, store: o.Store, observer: o.Observer, log: o.Log,
-		quit: make(chan struct{}), reconciled: make(chan struct{}, 1),
+		known: make(map[string]*dispatcher), quit: make(chan struct{}), unsettled: make(chan struct{}, 1),
 	}
 	r.lines = o.Log.Sample(&zerolog.BurstSampler{Burst: 20, Period: time.Second})
 	r.live.Store(&live{})
@@ -89,17 +90,23 @@ func New(o Options, c Config) (*Router, error) {
 	return r, nil
 }
 
-// Start recovers what a crash interrupted and begins to deliver. An error is
-// one of the store.
+// Start recovers what a crash interrupted and begins to deliver. Errors: one of
+// the store, and [event.ErrUnavailable] after [Router.Stop].
 func (r *Router) Start(ctx context.Context) error {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopping {
+		return event.ErrUnavailable
+	}
+	r.started = true
 	ctx, cancel := context.WithCancel(context.Background())
 	r.background.Go(func() { <-r.quit; cancel() })
 	r.background.Go(func() { r.alarm.Run(ctx) })
 	r.background.Go(func() { r.reconcileLoop(ctx) })
-	for _, d := range r.live.Load().dispatchers {
+	for _, d := range r.known {
 		d.start()
 	}
 	r.reconcileSoon()
@@ -111,13 +118,11 @@ func (r *Router) Start(ctx context.Context) error {
 // It returns when everything is settled.
 func (r *Router) Stop(ctx context.Context) {
 	r.mu.Lock()
-	if r.stopping {
-		r.mu.Unlock()
-		return
+	if !r.stopping {
+		r.stopping = true
+		close(r.quit)
 	}
-	r.stopping = true
 	r.mu.Unlock()
-	close(r.quit)
 	settled := make(chan struct{})
 	go func() { r.background.Wait(); r.running.Wait(); close(settled) }()
 	select {
@@ -130,49 +135,53 @@ func (r *Router) Stop(ctx context.Context) {
 }
 
 // Reload replaces routes and handlers. Everything that can fail fails before
-// anything changes. Handlers that keep their name keep their queue and pause.
+// anything changes. Handlers that keep their name keep their queue and pause,
+// and what runs is finished with the handler it began with.
 func (r *Router) Reload(c Config) error {
 	t, err := newTable(c.Routes)
 	if err != nil {
 		return err
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.stopping {
-		r.mu.Unlock()
 		return event.ErrUnavailable
 	}
-	for _, d := range r.install(t, c) {
-		d.start()
+	added := r.install(t, c)
+	if r.started {
+		for _, d := range added {
+			d.start()
+		}
 	}
-	r.mu.Unlock()
 	r.reconcileSoon()
 	return nil
 }
 
 // install puts a configuration in place and returns the new dispatchers. The
-// caller holds mu, or is New.
+// caller holds mu, or is New. A handler that comes back before its attempts of
+// before have ended gets its dispatcher back, so that its slots are counted once.
 func (r *Router) install(t *table, c Config) (added []*dispatcher) {
-	old := maps.Clone(r.live.Load().dispatchers)
 	now := &live{table: t, deadLetter: c.DeadLetter, dispatchers: make(map[string]*dispatcher, len(c.Handlers))}
 	for i := range c.Handlers {
 		h := &c.Handlers[i]
-		d, kept := old[h.Name]
-		if kept {
-			delete(old, h.Name)
-			d.configure(h)
-		} else {
+		d := r.known[h.Name]
+		if d == nil || !d.configure(h) {
 			d = newDispatcher(r, h)
+			r.known[h.Name] = d
 			added = append(added, d)
 		}
 		now.dispatchers[h.Name] = d
 	}
 	r.live.Store(now)
-	for _, gone := range old {
-		gone.stop()
+	for name, d := range r.known {
+		if now.dispatchers[name] == nil && d.retire() {
+			delete(r.known, name)
+		}
 	}
 	return added
 }
 
+// dispatcher returns the one of a configured handler, nil if it is none.
 func (r *Router) dispatcher(name string) *dispatcher { return r.live.Load().dispatchers[name] }
 
 // ring is called by the alarm.
@@ -180,181 +189,6 @@ func (r *Router) ring(name string) {
 	if d := r.dispatcher(name); d != nil {
 		d.due()
 	}
-}
-
-// Accept routes and stores messages in one transaction and answers for each
-// whether it was new. After it returns nil every message is on disk; after an
-// error none is known to be. [event.ErrUnavailable]: eventd is stopping.
-func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.Receipt, error) {
-	r.mu.RLock()
-	if r.stopping {
-		r.mu.RUnlock()
-		return nil, event.ErrUnavailable
-	}
-	r.running.Add(1)
-	r.mu.RUnlock()
-	defer r.running.Done()
-
-	now := clock()
-	plans := make([]*plan, len(messages))
-	admissions := make([]*event.Admission, len(messages))
-	for i := range messages {
-		m := &messages[i]
-		if err := r.complete(ctx, m, now); err != nil {
-			r.withdraw(plans[:i])
-			return nil, err
-		}
-		plans[i] = r.plan(m, now)
-		admissions[i] = &plans[i].Admission
-	}
-	if err := r.store.Accept(ctx, admissions); err != nil {
-		r.withdraw(plans)
-		return nil, fmt.Errorf("store %d events: %w", len(messages), err)
-	}
-	receipts := make([]event.Receipt, len(plans))
-	for i, p := range plans {
-		receipts[i] = event.Receipt{Table: p.Event.Table, ID: p.Event.ID, Duplicate: p.Duplicate}
-		r.accepted(p, now)
-	}
-	return receipts, nil
-}
-
-// complete fills in what a message did not say.
-func (r *Router) complete(ctx context.Context, m *event.Message, now time.Time) error {
-	if m.CreatedAt.IsZero() {
-		m.CreatedAt = now
-	}
-	m.CreatedAt = m.CreatedAt.UTC().Truncate(time.Microsecond)
-	if m.CreatedBy == "" {
-		m.CreatedBy = r.service
-	}
-	if m.CorrelationID == "" && m.Table == event.Response {
-		return r.correlate(ctx, m)
-	}
-	if m.CorrelationID == "" {
-		m.CorrelationID = m.ID
-	}
-	return nil
-}
-
-// correlate gives a response the correlation of the event it answers: the one
-// with the same id that was sent out, or came in.
-func (r *Router) correlate(ctx context.Context, m *event.Message) error {
-	records, err := r.store.Find(ctx, m.ID)
-	if err != nil {
-		return fmt.Errorf("find what %s answers: %w", m.ID, err)
-	}
-	m.CorrelationID = m.ID
-	for i := range records {
-		if records[i].Table == event.Response {
-			continue
-		}
-		m.CorrelationID = records[i].CorrelationID
-		if m.CausationID == "" {
-			m.CausationID = records[i].ID
-		}
-		if records[i].Table == event.Request {
-			return nil
-		}
-	}
-	return nil
-}
-
-// plan is an event on its way into the store, with the slots that were kept
-// for it.
-type plan struct {
-	event.Admission
-	reserved []*dispatcher // by delivery; nil where no slot is kept
-}
-
-// plan decides where a message goes. Where a handler is idle its slot is kept
-// and the first attempt is counted with the very commit that stores the event.
-func (r *Router) plan(m *event.Message, now time.Time) *plan {
-	p := &plan{Admission: event.Admission{Event: &m.Event, Payload: m.Payload}}
-	p.State.UpdatedBy, p.State.UpdatedAt = m.CreatedBy, m.CreatedAt
-	if m.Problem != "" {
-		r.parkNew(p, m.Problem, m.Detail, now)
-		return p
-	}
-	targets := r.live.Load().match(m)
-	if len(targets) == 0 {
-		r.parkNew(p, event.NoRoute, "no route matches message_type "+m.MessageType, now)
-		return p
-	}
-	for _, t := range targets {
-		r.addDelivery(p, t, now)
-	}
-	return p
-}
-
-func (r *Router) addDelivery(p *plan, t target, now time.Time) {
-	due := p.Event.CreatedAt
-	if p.Event.DeliverAt.After(now) {
-		due = dueTime(p.Event.DeliverAt, 0)
-	}
-	d := event.Delivery{Handler: t.handler, Route: t.route, Status: event.Unprocessed, NextAttempt: due}
-	var kept *dispatcher
-	if h := r.dispatcher(t.handler); h != nil && !due.After(now) && h.reserve() {
-		var e event.Entry
-		kept = h
-		d, e = begin(d, now)
-		p.State.Timeline = append(p.State.Timeline, e)
-		p.State.UpdatedBy, p.State.UpdatedAt = h.service(), now
-	}
-	p.State.Deliveries = append(p.State.Deliveries, d)
-	p.reserved = append(p.reserved, kept)
-}
-
-// parkNew stores an event that goes nowhere as ERROR.
-func (r *Router) parkNew(p *plan, why event.Reason, detail string, now time.Time) {
-	p.State.Status, p.State.Reason = event.Error, why
-	p.State.UpdatedBy, p.State.UpdatedAt = r.service, now
-	e := event.Entry{At: now, Status: event.Error, Reason: why, Detail: detail}
-	p.State.Timeline = append(p.State.Timeline, e)
-	p.Outbox = r.deadLetters(p.Event, event.Delivery{Status: event.Error, Reason: why}, detail)
-}
-
-// withdraw gives back the slots of events that were not stored.
-func (r *Router) withdraw(plans []*plan) {
-	for _, p := range plans {
-		for _, d := range p.reserved {
-			if d != nil {
-				d.release()
-			}
-		}
-	}
-}
-
-// accepted goes on with an event that is on disk now.
-func (r *Router) accepted(p *plan, now time.Time) {
-	e := p.Event
-	r.observer.EventReceived(e.Source, e.MessageType)
-	if p.Duplicate {
-		r.observer.EventDuplicate(e.Source)
-		r.withdraw([]*plan{p})
-		return
-	}
-	r.log.Debug().Str("event_id", e.ID).Stringer("table", e.Table).Str("message_type", e.MessageType).
-		Stringer("status", planStatus(p)).Msg("event accepted")
-	if len(p.State.Deliveries) == 0 {
-		r.observer.EventEnded(e.MessageType, now.Sub(e.CreatedAt))
-	}
-	for i := range p.State.Deliveries {
-		t := &task{event: e, payload: p.Payload, index: i, delivery: p.State.Deliveries[i]}
-		if kept := p.reserved[i]; kept != nil {
-			kept.run(t)
-			continue
-		}
-		if d := r.dispatcher(t.delivery.Handler); d != nil {
-			d.offer(t)
-		}
-	}
-}
-
-func planStatus(p *plan) event.Status {
-	s := p.State
-	s.Derive()
-	return s.Status
 }
 
 // Explain says of every route whether it takes a message, and why not.

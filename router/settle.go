@@ -11,7 +11,9 @@ import (
 // next state and the entry in the timeline. chance, in [0,1), places the delay
 // within the policy's jitter.
 func settle(d event.Delivery, p retry.Policy, a *event.Answer, now time.Time, chance float64) (event.Delivery, event.Entry) {
-	d.Interruptions = 0
+	if a.Reason != event.Interrupted { // which is no answer of the handler
+		d.Interruptions = 0
+	}
 	d.NextAttempt = time.Time{}
 	e := event.Entry{
 		At: now, Attempt: d.Attempts, Handler: d.Handler,
@@ -37,18 +39,18 @@ func settle(d event.Delivery, p retry.Policy, a *event.Answer, now time.Time, ch
 
 // again schedules the next attempt, or gives up.
 func again(d event.Delivery, p retry.Policy, a *event.Answer, now time.Time, chance float64) event.Delivery {
-	delay, ok := p.Next(d.Attempts-d.Uncharged, now.Sub(d.FirstAttempt), chance)
-	if a.Uncharged && !ok {
-		// The budget was not touched, so it cannot have run out; only
-		// max_elapsed can.
-		delay, ok = a.Rest, p.MaxElapsed == 0 || now.Add(a.Rest).Sub(d.FirstAttempt) <= p.MaxElapsed
+	elapsed := now.Sub(d.FirstAttempt)
+	delay, ok := p.Next(d.Attempts-d.Uncharged, elapsed, chance)
+	if delay < a.Rest {
+		delay = a.Rest
+		ok = ok && (p.MaxElapsed == 0 || elapsed <= p.MaxElapsed-delay)
 	}
 	if !ok {
 		d.Status, d.Reason = event.Failed, event.Exhausted
 		return d
 	}
 	d.Status, d.Reason = event.Retry, a.Reason
-	d.NextAttempt = dueTime(now, max(delay, a.Rest))
+	d.NextAttempt = dueTime(now, delay)
 	return d
 }
 

@@ -68,7 +68,7 @@ func (t *table) match(m *event.Message) (targets []target) {
 	v := view{message: m}
 	for i := range t.routes {
 		r := &t.routes[i]
-		if ok, _ := r.matches(m, &v); !ok {
+		if !r.takes(&v) {
 			continue
 		}
 		for _, h := range r.Handlers {
@@ -90,18 +90,36 @@ func appendTarget(list []target, t target) []target {
 	return append(list, t)
 }
 
-// matches reports whether a route takes a message and, if not, why.
-func (r *compiled) matches(m *event.Message, v *view) (ok bool, why string) {
-	if !matchesAny(r.MessageTypes, m.MessageType) {
-		return false, fmt.Sprintf("message_type %q is not %s", m.MessageType, strings.Join(r.MessageTypes, " or "))
+func (r *compiled) takes(v *view) bool {
+	return r.takesType(v.message) && r.takesTable(v.message) && (r.when == nil || holds(r.when, v) == nil)
+}
+
+func (r *compiled) takesType(m *event.Message) bool {
+	for _, p := range r.MessageTypes {
+		if glob(p, m.MessageType) {
+			return true
+		}
 	}
-	if r.Table != 0 && r.Table != m.Table {
-		return false, fmt.Sprintf("table is %s, not %s", m.Table, r.Table)
+	return false
+}
+
+func (r *compiled) takesTable(m *event.Message) bool { return r.Table == 0 || r.Table == m.Table }
+
+// whyNot says why a route does not take a message; "" when it does.
+func (r *compiled) whyNot(v *view) string {
+	m := v.message
+	switch {
+	case !r.takesType(m):
+		return fmt.Sprintf("message_type %q is not %s", m.MessageType, strings.Join(r.MessageTypes, " or "))
+	case !r.takesTable(m):
+		return fmt.Sprintf("table is %s, not %s", m.Table, r.Table)
+	case r.when == nil:
+		return ""
 	}
-	if r.when == nil {
-		return true, ""
+	if err := holds(r.when, v); err != nil {
+		return err.Error()
 	}
-	return holds(r.when, v)
+	return ""
 }
 
 // explain says of every route whether it takes a message, and why not.
@@ -116,8 +134,8 @@ func (t *table) explain(m *event.Message) []event.Explanation {
 			list = append(list, e)
 			continue
 		}
-		if e.Matched, e.Why = r.matches(m, &v); e.Matched {
-			e.Handlers, e.Why = r.Handlers, "matched"
+		if e.Why = r.whyNot(&v); e.Why == "" {
+			e.Matched, e.Handlers, e.Why = true, r.Handlers, "matched"
 			if !r.Continue {
 				taken = r.Name
 			}
@@ -125,15 +143,6 @@ func (t *table) explain(m *event.Message) []event.Explanation {
 		list = append(list, e)
 	}
 	return list
-}
-
-func matchesAny(patterns []string, name string) bool {
-	for _, p := range patterns {
-		if glob(p, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // glob reports whether a name fits a pattern, in which * stands for any run of

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -131,7 +130,7 @@ func Open(o Options) (*DB, error) {
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
-	b, f, err := openStore(o.Path, o.LockTimeout)
+	b, f, err := openStore(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -172,15 +171,6 @@ func (db *DB) load() error {
 func (db *DB) loadAll() (err error) {
 	defer recoverPanic(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	fresh, err := db.identify()
-	if err != nil {
-		return err
-	}
-	if fresh { // left by a crash where a store cannot be made beside its place
-		if err := db.bolt.Update(writeLayout); err != nil {
-			return fmt.Errorf("%w: create: %w", ErrUnavailable, err)
-		}
-	}
 	return db.bolt.View(func(tx *bolt.Tx) error {
 		for _, name := range topBuckets {
 			if tx.Bucket(name) == nil {
@@ -199,29 +189,6 @@ func (db *DB) loadAll() (err error) {
 		db.quarantined.Store(int64(countKeys(tx.Bucket(bucketQuarantine))))
 		return nil
 	})
-}
-
-// identify checks that the file is ours and of a schema this program knows.
-func (db *DB) identify() (fresh bool, err error) {
-	err = db.bolt.View(func(tx *bolt.Tx) error {
-		if k, _ := tx.Cursor().First(); k == nil {
-			fresh = true
-			return nil
-		}
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil || string(meta.Get(keyApplication)) != application {
-			return fmt.Errorf("%w: a bbolt file of another application", ErrCorrupt)
-		}
-		v := meta.Get(keySchema)
-		if len(v) != 8 || binary.BigEndian.Uint64(v) == 0 {
-			return fmt.Errorf("%w: it does not say its schema", ErrCorrupt)
-		}
-		if n := binary.BigEndian.Uint64(v); n > Schema {
-			return fmt.Errorf("%w: schema %d, this program knows up to %d", ErrNewer, n, Schema)
-		}
-		return nil
-	})
-	return fresh, err
 }
 
 // ID is the random name the store got when it was made.

@@ -48,7 +48,8 @@
 //
 // # Reading order
 //
-// [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group commit); accept.go and update.go (the
-// two operations); segment.go, idindex.go and find.go (where events lie and how
-// they are found); record.go, head.go and state.go (bytes).
+// [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
+// commit) and snapshot.go (reading); accept.go and update.go (the two
+// operations); segment.go, idindex.go and find.go (where events lie and how they
+// are found); record.go, head.go and state.go (bytes).
 package storage

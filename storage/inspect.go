@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -46,29 +47,60 @@ type pageInfo struct {
 // the end of pages in use. It changes nothing.
 //
 // It looks while it holds bbolt's lock for readers: the pages of a file that
-// another process writes to are not what they will be a moment later.
-func inspect(path string, wait time.Duration) error {
+// another process writes to are not what they will be a moment later. And it
+// asks whose file it is: bbolt changes some files when it opens them for writing.
+//
+// whole is false when one of the two meta pages is damaged. The other one is
+// used then, and if it is the older the last commit is gone.
+func inspect(path string, wait time.Duration) (whole bool, err error) {
 	fi, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	case !fi.Mode().IsRegular():
-		return fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
+		return false, fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
 	case fi.Size() == 0:
-		return fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
+		return false, fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
 	}
 	locked, f, err := openFile(path, &bolt.Options{Timeout: wait, ReadOnly: true})
 	if err != nil {
 		if errors.Is(err, ErrCorrupt) {
-			return fmt.Errorf("%w (not an eventd store, or its first pages are damaged)", err)
+			return false, fmt.Errorf("%w (not an eventd store, or its first pages are damaged)", err)
 		}
-		return err
+		return false, err
 	}
 	defer locked.Close() //nolint:errcheck // read only
-	if err := inspectPages(f); err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
+	m, whole, err := inspectPages(f)
+	if err != nil {
+		return false, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
 	}
-	return nil
+	if err := identify(locked); err != nil {
+		return false, fmt.Errorf("%s: %w", path, err)
+	}
+	if m.freelist == noFreelist {
+		return false, fmt.Errorf("%w: %s: no list of free pages: it was not written by eventd", ErrCorrupt, path)
+	}
+	return whole, nil
+}
+
+// identify checks that the file is ours and of a schema this program knows.
+func identify(b *bolt.DB) (err error) {
+	defer recoverPanic(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	return b.View(func(tx *bolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil || string(meta.Get(keyApplication)) != application {
+			return fmt.Errorf("%w: a bbolt file of another application", ErrCorrupt)
+		}
+		v := meta.Get(keySchema)
+		if len(v) != 8 || binary.BigEndian.Uint64(v) == 0 {
+			return fmt.Errorf("%w: it does not say its schema", ErrCorrupt)
+		}
+		if n := binary.BigEndian.Uint64(v); n > Schema {
+			return fmt.Errorf("%w: schema %d, this program knows up to %d", ErrNewer, n, Schema)
+		}
+		return nil
+	})
 }
 
 // file is what inspectPages needs of one.
@@ -77,28 +109,28 @@ type file interface {
 	Stat() (fs.FileInfo, error)
 }
 
-func inspectPages(f file) error {
-	m, ok := newestMeta(f)
-	if !ok || m.pageSize == 0 {
-		return errors.New("not an eventd store, or its first pages are damaged")
+func inspectPages(f file) (m fileMeta, whole bool, err error) {
+	m, valid := newestMeta(f)
+	if valid == 0 || m.pageSize == 0 {
+		return m, false, errors.New("not an eventd store, or its first pages are damaged")
 	}
 	fi, err := f.Stat()
 	if err != nil {
-		return err
+		return m, false, err
 	}
 	if size := uint64(fi.Size()); size/uint64(m.pageSize) < m.pages { //nolint:gosec // not negative
-		return fmt.Errorf("truncated: %d bytes, of %d", size, m.pages*uint64(m.pageSize))
+		return m, false, fmt.Errorf("truncated: %d bytes, of %d", size, m.pages*uint64(m.pageSize))
 	}
 	if _, err := inspectPage(f, &m, m.root, flagBranch|flagLeaf); err != nil {
-		return fmt.Errorf("root page: %w", err)
+		return m, false, fmt.Errorf("root page: %w", err)
 	}
 	if m.freelist == noFreelist {
-		return nil
+		return m, valid == 2, nil
 	}
 	if err := inspectFreelist(f, &m); err != nil {
-		return fmt.Errorf("list of free pages: %w", err)
+		return m, false, fmt.Errorf("list of free pages: %w", err)
 	}
-	return nil
+	return m, valid == 2, nil
 }
 
 func inspectPage(f io.ReaderAt, m *fileMeta, id uint64, flags uint16) (p pageInfo, err error) {
@@ -146,23 +178,25 @@ func inspectFreelist(f io.ReaderAt, m *fileMeta) error {
 	return nil
 }
 
-// newestMeta returns the valid meta page with the highest transaction id. The
-// second one lies a page behind the first, whose size only a meta page tells:
-// when the first is damaged the usual sizes are tried.
-func newestMeta(f io.ReaderAt) (best fileMeta, ok bool) {
-	if m, valid := readMeta(f, 0); valid {
-		best, ok = m, true
-	}
+// newestMeta returns the valid meta page with the highest transaction id, and
+// how many of the two are valid. The second one lies a page behind the first,
+// whose size only a meta page tells: when the first is damaged the usual sizes
+// are tried.
+func newestMeta(f io.ReaderAt) (best fileMeta, valid int) {
 	sizes := []int64{4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10}
-	if ok {
-		sizes = []int64{int64(best.pageSize)}
+	if m, ok := readMeta(f, 0); ok {
+		best, valid, sizes = m, 1, []int64{int64(m.pageSize)}
 	}
 	for _, at := range sizes {
-		if m, valid := readMeta(f, at); valid && int64(m.pageSize) == at && (!ok || m.txid > best.txid) {
-			best, ok = m, true
+		m, ok := readMeta(f, at)
+		if !ok || int64(m.pageSize) != at {
+			continue
+		}
+		if valid++; valid == 1 || m.txid > best.txid {
+			best = m
 		}
 	}
-	return best, ok
+	return best, valid
 }
 
 func readMeta(f io.ReaderAt, at int64) (m fileMeta, ok bool) {

@@ -16,7 +16,7 @@ func (db *DB) loadSegments(segments *bolt.Bucket) error {
 		s := &segment{first: binary.BigEndian.Uint64(k)}
 		b, err := openSegment(segments, s)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+			return err
 		}
 		if s.info, err = decodeInfo(b.root.Get(keyInfo)); err != nil {
 			db.log.Warn().Uint64("segment", s.first).Msg("counts of a segment are damaged and counted anew")

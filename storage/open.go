@@ -21,20 +21,24 @@ const mapSize = 8 << 30
 
 // openStore returns the opened file of a store, which is made if it is missing.
 // A file that cannot be used is left as it was.
-func openStore(path string, wait time.Duration) (*bolt.DB, *os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+func openStore(o *Options) (*bolt.DB, *os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o750); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := makeStore(path); err != nil {
-			return nil, nil, fmt.Errorf("%w: create %s: %w", ErrUnavailable, path, err)
+	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
+		if err := makeStore(o.Path); err != nil {
+			return nil, nil, fmt.Errorf("%w: create %s: %w", ErrUnavailable, o.Path, err)
 		}
 	}
-	if err := inspect(path, wait); err != nil {
+	whole, err := inspect(o.Path, o.LockTimeout)
+	if err != nil {
 		return nil, nil, err
 	}
-	return openFile(path, &bolt.Options{
-		Timeout: wait, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
+	if !whole {
+		o.Log.Warn().Str("path", o.Path).Msg("one of the two first pages of the store is damaged, as by a crash in a commit: if it was the newer one, the last commit is missing")
+	}
+	return openFile(o.Path, &bolt.Options{
+		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
 	})
 }
 
@@ -48,7 +52,7 @@ func openFile(path string, o *bolt.Options) (b *bolt.DB, f *os.File, err error) 
 	}
 	if b, err = openBolt(path, o); err != nil {
 		if f != nil {
-			_ = f.Close() // and with it the lock; a panic left it open
+			_ = f.Close() // a panic left it open
 		}
 		return nil, nil, openError(path, o.Timeout, err)
 	}
@@ -156,6 +160,6 @@ func (e *panicError) Unwrap() error { return ErrCorrupt }
 // recoverDamage turns a panic over a damaged page into a damaged record.
 func recoverDamage(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: %v", errDamaged, p)
+		*err = fmt.Errorf("%w: %w: %v", ErrCorrupt, errDamaged, p)
 	}
 }

@@ -42,30 +42,34 @@ func (t *transaction) addOutbox(seq uint64, rows []event.Publication) error {
 	return nil
 }
 
-// Outbox returns at most limit publications that are not acknowledged yet, in
-// the order they were stored, those behind the one with the given ID. Rows that
-// cannot be read are passed over and put under quarantine.
+// Outbox returns publications that are not acknowledged yet, in the order they
+// were stored, those behind the one with the given ID: limit of them, or all
+// that there are. Rows that cannot be read are put under quarantine and passed
+// over.
 func (db *DB) Outbox(ctx context.Context, after uint64, limit int) (rows []event.Publication, err error) {
-	var damaged []uint64
-	err = db.view(ctx, func(r *snapshot) error {
-		c := r.tx.Bucket(bucketOutbox).Cursor()
-		for k, v := c.Seek(key8(after + 1)); len(k) == 8 && len(rows)+len(damaged) < limit; k, v = c.Next() {
-			id := binary.BigEndian.Uint64(k)
-			if p, err := r.publication(id, v); err == nil {
-				rows = append(rows, p)
-			} else {
-				damaged = append(damaged, id)
+	for len(rows) < limit {
+		seen, damaged := 0, []uint64(nil)
+		err = db.view(ctx, func(r *snapshot) error {
+			c := r.tx.Bucket(bucketOutbox).Cursor()
+			want := limit - len(rows)
+			for k, v := c.Seek(key8(after + 1)); len(k) == 8 && seen < want; k, v = c.Next() {
+				seen, after = seen+1, binary.BigEndian.Uint64(k)
+				if p, err := r.publication(after, v); err == nil {
+					rows = append(rows, p)
+				} else {
+					damaged = append(damaged, after)
+				}
 			}
+			return nil
+		})
+		if err != nil || len(damaged) == 0 {
+			return rows, err
 		}
-		return nil
-	})
-	if err != nil || len(damaged) == 0 {
-		return rows, err
+		if err := db.quarantineOutbox(ctx, damaged); err != nil {
+			return nil, err
+		}
 	}
-	if err := db.quarantineOutbox(ctx, damaged); err != nil || len(rows) > 0 {
-		return rows, err
-	}
-	return db.Outbox(ctx, after, limit) // no row would say that there are no more
+	return rows, nil
 }
 
 // quarantineOutbox moves rows that cannot be read to the quarantine, as they are.

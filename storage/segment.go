@@ -147,14 +147,14 @@ func openSegment(segments *bolt.Bucket, s *segment) (b *segmentBuckets, err erro
 	defer recoverDamage(&err)
 	root := segments.Bucket(key8(s.first))
 	if root == nil {
-		return nil, fmt.Errorf("segment %d is missing: %w", s.first, errDamaged)
+		return nil, fmt.Errorf("%w: segment %d is missing", ErrCorrupt, s.first)
 	}
 	b = &segmentBuckets{
 		segment: s, root: root, heads: root.Bucket(bucketHeads),
 		payloads: root.Bucket(bucketPayloads), states: root.Bucket(bucketStates),
 	}
 	if b.heads == nil || b.payloads == nil || b.states == nil {
-		return nil, fmt.Errorf("segment %d is incomplete: %w", s.first, errDamaged)
+		return nil, fmt.Errorf("%w: segment %d is incomplete", ErrCorrupt, s.first)
 	}
 	b.heads.FillPercent, b.payloads.FillPercent, b.states.FillPercent = 0.95, 0.95, 0.95
 	return b, nil

@@ -2,12 +2,13 @@ package storage
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/fxamacker/cbor/v2"
+	bolt "go.etcd.io/bbolt"
 )
 
 // Info tells how the store stands. It reads the file only where it must: for
@@ -39,6 +40,14 @@ func (db *DB) Info(ctx context.Context) (event.StoreInfo, error) {
 // OutboxWake receives a value when the outbox has something new.
 func (db *DB) OutboxWake() <-chan struct{} { return db.outboxWake }
 
+// checkKey refuses a name that would fail the commit and so break the store.
+func checkKey(name string) error {
+	if name == "" || len(name) > bolt.MaxKeySize {
+		return fmt.Errorf("a name of %d bytes; want 1 to %d", len(name), bolt.MaxKeySize)
+	}
+	return nil
+}
+
 type position struct {
 	Stream   string `cbor:"1,keyasint"`
 	Sequence uint64 `cbor:"2,keyasint"`
@@ -48,8 +57,8 @@ type position struct {
 // SavePosition keeps the stream position up to which everything a source has
 // to receive is stored.
 func (db *DB) SavePosition(ctx context.Context, source string, p event.Position) error {
-	if source == "" {
-		return errors.New("save position: the source has no name") // a key that would fail the commit
+	if err := checkKey(source); err != nil {
+		return fmt.Errorf("save position: %w", err)
 	}
 	v, err := cbor.Marshal(position{Stream: p.Stream, Sequence: p.Sequence, Stored: nanos(p.Stored)})
 	if err != nil {
@@ -81,6 +90,9 @@ func (db *DB) LastPosition(source string) (p event.Position) {
 // paused any more. Names of handlers and of sources are told apart by kind.
 func (db *DB) SetPaused(ctx context.Context, kind, name, reason string) error {
 	key := []byte(kind + "/" + name)
+	if err := checkKey(string(key)); err != nil {
+		return fmt.Errorf("pause: %w", err)
+	}
 	return db.do(ctx, 0, func(t *transaction) error {
 		if reason == "" {
 			return t.tx.Bucket(bucketPaused).Delete(key)

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Bounds of one group: as many operations and bytes as share one commit.
@@ -248,64 +246,4 @@ func (t *transaction) putIndex(s *segment, index *sealedIndex) error {
 		return err
 	}
 	return filter.Put(keyFilter, index.filter)
-}
-
-// snapshot is a short read transaction.
-type snapshot struct {
-	db   *DB
-	tx   *bolt.Tx
-	last *segmentBuckets // the one read last: opening it again takes six lookups
-}
-
-// view runs f in a read transaction. f must be short: while it runs no page
-// that it can see is reused.
-func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	defer func() { logPanic(db.log.Debug(), err) }()
-	defer recoverPanic(&err)
-	err = db.bolt.View(func(tx *bolt.Tx) error {
-		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		return f(&snapshot{db: db, tx: tx})
-	})
-	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
-		return ErrClosed
-	}
-	// What a commit that failed left in the file may have been seen.
-	return cmp.Or(db.broken(), err)
-}
-
-// segment returns the buckets of a segment, [event.ErrNotFound] if it is not
-// committed yet.
-func (r *snapshot) segment(s *segment) (b *segmentBuckets, err error) {
-	defer recoverDamage(&err)
-	if r.last != nil && r.last.segment == s {
-		return r.last, nil
-	}
-	segments := r.tx.Bucket(bucketSegments)
-	if segments.Bucket(key8(s.first)) == nil {
-		return nil, notFound(s.first)
-	}
-	if b, err = openSegment(segments, s); err == nil {
-		r.last = b
-	}
-	return b, err
-}
-
-// of returns the buckets that hold an event, [event.ErrNotFound] if none does
-// or it is not committed yet.
-func (r *snapshot) of(seq uint64) (*segmentBuckets, error) {
-	s := r.db.segmentOf(seq)
-	if s == nil {
-		return nil, notFound(seq)
-	}
-	b, err := r.segment(s)
-	if err != nil {
-		return nil, err
-	}
-	if b.states.Get(key8(seq)) == nil {
-		return nil, notFound(seq)
-	}
-	return b, nil
 }

@@ -1,0 +1,243 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// reconcileSoon asks for the events of missing handlers and routes to be looked
+// at again.
+func (r *Router) reconcileSoon() {
+	select {
+	case r.unsettled <- struct{}{}:
+	default:
+	}
+}
+
+func (r *Router) reconcileLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.unsettled:
+		}
+		if err := errors.Join(r.hold(ctx), r.takeUp(ctx)); err != nil && ctx.Err() == nil {
+			r.log.Error().Err(err).Msg("events of missing handlers or routes cannot be looked at")
+		}
+	}
+}
+
+// hold parks what waits for handlers that are not configured: ERROR `no_route`.
+func (r *Router) hold(ctx context.Context) error {
+	var errs []error
+	for _, name := range r.store.WaitingHandlers() {
+		held, err := r.holdAll(ctx, name)
+		if held > 0 {
+			r.log.Warn().Str("handler", name).Int("events", held).Msg("handler is not configured any more: its events are held as ERROR no_route")
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// endOfTime is later than anything that can be scheduled.
+var endOfTime = time.UnixMicro(math.MaxInt64)
+
+// holdAll parks what waits for one handler, as long as it is not configured.
+func (r *Router) holdAll(ctx context.Context, name string) (held int, err error) {
+	for r.dispatcher(name) == nil {
+		list, next, err := r.store.Due(ctx, event.DueQuery{Handler: name, Now: endOfTime, Limit: page, Bytes: readyBytes})
+		if err != nil {
+			return held, err
+		}
+		n, err := r.holdPage(ctx, list)
+		held += n
+		if err != nil || next.IsZero() {
+			return held, err
+		}
+	}
+	return held, nil
+}
+
+func (r *Router) holdPage(ctx context.Context, list []event.Due) (held int, err error) {
+	if len(list) == 0 {
+		return 0, nil
+	}
+	now := clock()
+	steps := make([]*step, len(list))
+	for i := range list {
+		steps[i] = r.holdStep(&list[i], now)
+	}
+	if err := r.commit(ctx, now, steps...); err != nil {
+		return 0, err
+	}
+	for _, x := range steps {
+		if x.Err == nil {
+			held++
+		} else if !errors.Is(x.Err, event.ErrConflict) { // with a conflict it has gone on
+			err = x.Err
+		}
+	}
+	return held, err
+}
+
+func (r *Router) holdStep(x *event.Due, now time.Time) *step {
+	t := &task{event: x.Event, index: x.Index, delivery: x.Delivery}
+	return newStep(x.Event, func(s *event.State) (*event.Effects, error) {
+		d, err := current(s, t, event.Unprocessed, event.Retry)
+		if err != nil {
+			return nil, err
+		}
+		var e event.Entry
+		*d, e = park(*d, event.Error, event.NoRoute, "handler "+d.Handler+" is not configured", now)
+		s.Timeline = append(s.Timeline, e)
+		s.UpdatedBy, s.UpdatedAt = r.service, now
+		return &event.Effects{Outbox: r.deadLetters(x.Event, *d, e.Detail)}, nil
+	})
+}
+
+// takeUp routes the events that no route took when they came, or whose handler
+// was gone, once the configuration has a place for them. One delivery of a
+// fan-out may be held while another has FAILED, and with it the event.
+func (r *Router) takeUp(ctx context.Context) error {
+	total := 0
+	for _, status := range []event.Status{event.Error, event.Failed} {
+		for after := uint64(0); ctx.Err() == nil; {
+			seqs, err := r.store.Parked(ctx, status, after, page)
+			if err != nil {
+				return err
+			}
+			if len(seqs) == 0 {
+				break
+			}
+			after = seqs[len(seqs)-1]
+			n, err := r.takeUpPage(ctx, seqs)
+			if err != nil {
+				return err
+			}
+			total += n
+		}
+	}
+	if total > 0 {
+		r.log.Info().Int("events", total).Msg("events that had no route are taken up again")
+	}
+	return nil
+}
+
+// takeUpHeld looks at an event that has just ended with deliveries that wait
+// for a route: while it was on its way a reload passed it by.
+func (r *Router) takeUpHeld(x *step) {
+	if x.Err != nil || !x.held {
+		return
+	}
+	if _, err := r.takeUpPage(context.WithoutCancel(r.attempts), []uint64{x.Seq}); err != nil {
+		r.log.Error().Err(err).Str("event_id", x.event.ID).Msg("event cannot be taken up")
+	}
+}
+
+// takeUpPage makes due what there is a place for of some events, in one commit.
+func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err error) {
+	var steps []*step
+	var due []string
+	for _, seq := range seqs {
+		rec, err := r.store.Get(ctx, seq)
+		if err != nil || !unrouted(&rec.State) {
+			continue
+		}
+		targets, err := r.reroute(ctx, &rec)
+		if err != nil {
+			continue
+		}
+		steps = append(steps, newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
+			if !r.resume(&rec.Event, s, targets) {
+				return nil, event.ErrConflict
+			}
+			due = append(due, unprocessed(s)...)
+			return nil, nil
+		}))
+	}
+	if len(steps) == 0 {
+		return 0, nil
+	}
+	if err := r.commit(ctx, clock(), steps...); err != nil {
+		return 0, err
+	}
+	r.wake(slices.Compact(slices.Sorted(slices.Values(due))))
+	r.logFailed(steps)
+	for _, x := range steps {
+		if x.Err == nil {
+			taken++
+		}
+	}
+	return taken, nil
+}
+
+// unrouted reports whether an event, or one of its deliveries, waits for a route.
+func unrouted(s *event.State) bool {
+	if len(s.Deliveries) == 0 {
+		return s.Status == event.Error && s.Reason == event.NoRoute
+	}
+	return slices.ContainsFunc(s.Deliveries, heldDelivery)
+}
+
+func heldDelivery(d event.Delivery) bool { return d.Status == event.Error && d.Reason == event.NoRoute }
+
+// reroute returns the handlers that the routes give an event now.
+func (r *Router) reroute(ctx context.Context, rec *event.Record) ([]target, error) {
+	payload, err := r.store.Payload(ctx, rec.Seq)
+	if err != nil {
+		return nil, err
+	}
+	return r.live.Load().match(&event.Message{Event: rec.Event, Payload: payload}), nil
+}
+
+// resume makes due what an event has waiting for a route, if there is one now,
+// and reports whether there is. A delivery whose handler is back goes there; the
+// others go where the routes lead now and the event does not go yet.
+func (r *Router) resume(e *event.Event, s *event.State, targets []target) bool {
+	if !unrouted(s) {
+		return false
+	}
+	if len(s.Deliveries) == 0 {
+		for _, t := range targets {
+			s.Deliveries = append(s.Deliveries, event.Delivery{
+				Handler: t.handler, Route: t.route, Status: event.Error, Reason: event.NoRoute, Generation: -1,
+			})
+		}
+	}
+	now, resumed := clock(), false
+	for i := range s.Deliveries {
+		d := &s.Deliveries[i]
+		if !heldDelivery(*d) || !r.place(s, d, targets) {
+			continue
+		}
+		var entry event.Entry
+		*d, entry = revive(*d, "the configuration routes it now", now)
+		if e.DeliverAt.After(now) {
+			d.NextAttempt = dueTime(e.DeliverAt, 0)
+		}
+		s.Timeline = append(s.Timeline, entry)
+		resumed = true
+	}
+	s.UpdatedBy, s.UpdatedAt = r.service, now
+	return resumed
+}
+
+// place finds a handler for a delivery that is held.
+func (r *Router) place(s *event.State, d *event.Delivery, targets []target) bool {
+	if r.dispatcher(d.Handler) != nil {
+		return true
+	}
+	for _, t := range targets {
+		if !slices.ContainsFunc(s.Deliveries, func(x event.Delivery) bool { return x.Handler == t.handler }) {
+			d.Handler, d.Route = t.handler, t.route
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,228 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// wantBroken fails unless a store refuses everything.
+func wantBroken(t *testing.T, db *DB) {
+	t.Helper()
+	select {
+	case <-db.Broken():
+	default:
+		t.Error("Broken is not closed")
+	}
+	_, _, due := db.Due(ctx, event.DueQuery{Handler: "h", Now: t0, Limit: 1, Bytes: 1})
+	_, _, list := db.List(ctx, event.Filter{}, event.Page{Limit: 1})
+	_, find := db.Find(ctx, "id")
+	_, get := db.Get(ctx, 1)
+	_, inflight := db.Inflight(ctx, 0, 1)
+	_, info := db.Info(ctx)
+	for name, err := range map[string]error{
+		"Err": db.Err(), "Due": due, "List": list, "Find": find, "Get": get, "Inflight": inflight, "Info": info,
+		"Accept":    db.Accept(ctx, []*event.Admission{newAdmission(event.Inbound, "late", "h")}),
+		"Update":    db.Update(ctx, &event.Update{Seq: 1, Step: func(*event.State) (*event.Effects, error) { return nil, nil }}),
+		"Published": db.Published(ctx, []uint64{1}), "SetPaused": db.SetPaused(ctx, "handler", "h", "manual"),
+	} {
+		if !errors.Is(err, ErrBroken) {
+			t.Errorf("%s of a broken store: %v; want %v", name, err, ErrBroken)
+		}
+	}
+}
+
+// within fails when f does not return in time.
+func within(t *testing.T, what string, f func()) {
+	t.Helper()
+	ended := make(chan struct{})
+	go func() { defer close(ended); f() }()
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatalf("%s hangs", what)
+	}
+}
+
+// TestFailedCommit closes the file under bbolt: what was waiting is answered
+// with the failure, and nothing of it is there afterwards.
+func TestFailedCommit(t *testing.T) {
+	path := storePath(t)
+	db, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, db, newAdmission(event.Inbound, "before", "h"))
+	if err := db.file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var writers sync.WaitGroup
+	for i := range 20 {
+		writers.Go(func() {
+			err := db.Accept(ctx, []*event.Admission{newAdmission(event.Inbound, fmt.Sprint("id-", i), "h")})
+			if !errors.Is(err, ErrBroken) {
+				t.Errorf("Accept: %v; want %v", err, ErrBroken)
+			}
+		})
+	}
+	within(t, "Accept", writers.Wait)
+	wantBroken(t, db)
+	within(t, "Close", func() { _ = db.Close() })
+	db = openTest(t, path)
+	list, _, err := db.List(ctx, event.Filter{}, event.Page{Limit: 100})
+	if err != nil || len(list) != 1 || list[0].ID != "before" {
+		t.Errorf("List = %v, %v; want what was there before", list, err)
+	}
+}
+
+// TestPanicInAStep: bbolt's lock is given back, or Close would wait for ever.
+func TestPanicInAStep(t *testing.T) {
+	path := storePath(t)
+	db, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, db, newAdmission(event.Inbound, "before", "h"))
+	err = db.Update(ctx, &event.Update{Seq: 1, Step: func(*event.State) (*event.Effects, error) { panic("a fault of ours") }})
+	if !errors.Is(err, ErrBroken) || !strings.Contains(err.Error(), "a fault of ours") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("Update: %v; want one line with %v and the panic", err, ErrBroken)
+	}
+	wantBroken(t, db)
+	within(t, "Close", func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	db = openTest(t, path)
+	if rec, err := db.Get(ctx, 1); err != nil || rec.Status != event.Unprocessed {
+		t.Errorf("Get = %s, %v; want UNPROCESSED", rec.Status, err)
+	}
+}
+
+// TestStuckTransaction stands for a panic after which bbolt cannot even roll
+// back: Close does not wait for it.
+func TestStuckTransaction(t *testing.T) {
+	path := storePath(t)
+	db, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := db.bolt.Begin(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.stuck.Store(true)
+	within(t, "Close", func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	_ = tx.Rollback()
+	_ = db.bolt.Close() // gives back the memory, and with it the lock
+	openTest(t, path)
+}
+
+// TestFullDisk lets a child run into a limit on the size of files.
+func TestFullDisk(t *testing.T) {
+	path := storePath(t)
+	c := startChild(t, "full", path)
+	acknowledged := 0
+	for c.lines.Scan() {
+		if n, ok := strings.CutPrefix(c.lines.Text(), "accepted "); ok {
+			acknowledged, _ = strconv.Atoi(n)
+		}
+	}
+	if err := c.Wait(); err != nil {
+		t.Fatalf("child: %v", err)
+	}
+	db := openTest(t, path)
+	list, _, err := db.List(ctx, event.Filter{}, event.Page{Limit: 10_000})
+	if err != nil || acknowledged == 0 || len(list) != acknowledged {
+		t.Errorf("List = %d events, %v; want the %d that were acknowledged", len(list), err, acknowledged)
+	}
+}
+
+func limitFiles(t *testing.T, size uint64) {
+	t.Helper()
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: 1 << 40}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func childFull(t *testing.T, path string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	limitFiles(t, 0)
+	if _, err := Open(Options{Path: path}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Open on a full disk: %v; want %v", err, ErrUnavailable)
+	}
+	if names, _ := filepath.Glob(path + "*"); len(names) > 0 {
+		t.Errorf("Open on a full disk leaves %v", names)
+	}
+	limitFiles(t, 40<<20)
+	db, err := Open(Options{Path: path, segmentEvents: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAdmission(event.Inbound, "", "h")
+	for i := 1; i < 1000; i++ {
+		a = newAdmission(event.Inbound, fmt.Sprint("id-", i), "h")
+		a.Payload = bytes.Repeat([]byte{1}, 200_000)
+		if err = db.Accept(ctx, []*event.Admission{a}); err != nil {
+			break
+		}
+		fmt.Println("accepted", i)
+	}
+	if !errors.Is(err, ErrBroken) {
+		t.Errorf("Accept on a full disk: %v; want %v", err, ErrBroken)
+	}
+	wantBroken(t, db)
+	within(t, "Close", func() { _ = db.Close() })
+}
+
+// TestFileCutShortUnderTheStore: reading what is gone from a file in use is a
+// bus error, which must not end the process.
+func TestFileCutShortUnderTheStore(t *testing.T) {
+	c := startChild(t, "shrink", fillStore(t))
+	c.await(t, "alive")
+	if err := c.Wait(); err != nil {
+		t.Errorf("child: %v", err)
+	}
+}
+
+func childShrink(t *testing.T, path string) {
+	db, err := Open(Options{Path: path, segmentEvents: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, 4*testPage); err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	for seq := uint64(1); seq <= 35; seq++ {
+		_, err := db.Get(ctx, seq)
+		allowed(t, "a file cut short", err)
+		if err != nil {
+			failed++
+		}
+		_, err = db.Payload(ctx, seq)
+		allowed(t, "a file cut short", err)
+	}
+	err = db.Accept(ctx, []*event.Admission{newAdmission(event.Inbound, "next", "h")})
+	allowed(t, "a file cut short", err)
+	if failed == 0 && err == nil {
+		t.Error("nothing was noticed")
+	}
+	fmt.Println("alive")
+	within(t, "Close", func() { _ = db.Close() })
+}
