@@ -17,12 +17,12 @@ func (r *Router) deadLetters(e *event.Event, d event.Delivery, detail string) []
 	}
 	h := map[string]string{
 		"eventd-reason":       string(d.Reason),
-		"eventd-detail":       headerText(detail, maxDeadLetterDetail),
+		"eventd-detail":       headerText(detail),
 		"eventd-attempts":     strconv.Itoa(d.Attempts),
 		"eventd-status":       d.Status.String(),
-		"eventd-event-id":     headerText(e.ID, maxDeadLetterDetail),
+		"eventd-event-id":     headerText(e.ID),
 		"eventd-table":        e.Table.String(),
-		"eventd-message-type": headerText(e.MessageType, maxDeadLetterDetail),
+		"eventd-message-type": headerText(e.MessageType),
 		"Nats-Msg-Id": event.DeriveID("dead letter", e.Table.String(), e.SourceService, e.ID,
 			d.Handler, strconv.Itoa(d.Generation), string(d.Reason)),
 	}
@@ -31,7 +31,7 @@ func (r *Router) deadLetters(e *event.Event, d event.Delivery, detail string) []
 		"eventd-correlation-id": e.CorrelationID, "Content-Type": e.ContentType,
 	} {
 		if value != "" {
-			h[name] = headerText(value, maxDeadLetterDetail)
+			h[name] = headerText(value)
 		}
 	}
 	return []event.Publication{{Subject: subject, Header: h}}
@@ -39,9 +39,9 @@ func (r *Router) deadLetters(e *event.Event, d event.Delivery, detail string) []
 
 // headerText makes any text fit for a header: one line of printable ASCII and
 // at most so many bytes.
-func headerText(s string, limit int) string {
-	b := make([]byte, 0, min(len(s), limit))
-	for i := 0; i < len(s) && len(b) < limit; i++ {
+func headerText(s string) string {
+	b := make([]byte, 0, min(len(s), maxDeadLetterDetail))
+	for i := 0; i < len(s) && len(b) < maxDeadLetterDetail; i++ {
 		c := s[i]
 		if c < ' ' || c > '~' {
 			c = '?'

@@ -89,7 +89,7 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 	a.Event.Seq = seq
 	t.heads.add(seq, head)
 	t.bodies.add(seq, a.Payload)
-	offset := uint32(seq - b.first) //nolint:gosec // below segmentEvents
+	offset := uint32(seq - b.first) // below segmentEvents
 	if _, correlation, _, err := headIDs(head); err == nil {
 		b.open.Load().addHead([]byte(a.Event.ID), correlation, offset)
 	}

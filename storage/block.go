@@ -49,11 +49,11 @@ func (b *block) encode() []byte {
 	head := blockHeader + blockEntry*len(b.records)
 	out := make([]byte, head, head+b.size)
 	out[0] = blockVersion
-	binary.LittleEndian.PutUint32(out[1:], uint32(len(b.records))) //nolint:gosec // bounded by maxBlock
+	binary.LittleEndian.PutUint32(out[1:], uint32(len(b.records))) // bounded by maxBlock
 	for i, r := range b.records {
 		out = append(out, r...)
 		e := out[blockHeader+blockEntry*i:]
-		binary.LittleEndian.PutUint32(e, uint32(len(out)-head)) //nolint:gosec // bounded
+		binary.LittleEndian.PutUint32(e, uint32(len(out)-head)) // bounded
 		binary.LittleEndian.PutUint32(e[4:], checksum(r))
 	}
 	return out

@@ -91,7 +91,7 @@ func (x *traffic) find() {
 			if len(found) != 1 || found[0].Seq != seq.(uint64) {
 				x.Errorf("Find(%s) = %d events; want the acknowledged %d", id, len(found), seq)
 			}
-			return rand.IntN(20) > 0 && x.running() //nolint:gosec // any will do
+			return rand.IntN(20) > 0 && x.running() // any will do
 		})
 	}
 }

@@ -25,7 +25,7 @@ func TestCrash(t *testing.T) {
 	for round := range rounds {
 		c := startChild(t, "load", path)
 		c.await(t, "ready")
-		alive := time.Duration(5+rand.IntN(300)) * time.Millisecond //nolint:gosec // any moment will do
+		alive := time.Duration(5+rand.IntN(300)) * time.Millisecond // any moment will do
 		kill := time.AfterFunc(alive, func() { _ = c.Process.Kill() })
 		for c.lines.Scan() {
 			readAcknowledged(c.lines.Text(), accepted, stepped)

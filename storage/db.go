@@ -208,7 +208,7 @@ func (db *DB) lastSegment() *segment {
 
 // addSegment is called by the writer, or by Open.
 func (db *DB) addSegment(s *segment) {
-	list := append(db.segmentList(), s) //nolint:gocritic // readers hold the shorter slice
+	list := append(db.segmentList(), s) // readers hold the shorter slice
 	db.segments.Store(&list)
 }
 

@@ -27,13 +27,13 @@ func dueKey(handler uint32, at time.Time, seq uint64, delivery int) []byte {
 
 // dueMicros is a time as the index keeps it: what is before 1970, or no time at
 // all, is due since then.
-func dueMicros(at time.Time) uint64 { return uint64(max(at.UnixMicro(), 0)) } //nolint:gosec // not negative
+func dueMicros(at time.Time) uint64 { return uint64(max(at.UnixMicro(), 0)) } // not negative
 
 func (d dueEntry) key() []byte {
 	b := binary.BigEndian.AppendUint32(make([]byte, 0, dueKeySize), d.handler)
 	b = binary.BigEndian.AppendUint64(b, d.at)
 	b = binary.BigEndian.AppendUint64(b, d.seq)
-	return binary.BigEndian.AppendUint16(b, uint16(d.delivery)) //nolint:gosec // at most maxDeliveries
+	return binary.BigEndian.AppendUint16(b, uint16(d.delivery)) // at most maxDeliveries
 }
 
 func splitDueKey(k []byte) (d dueEntry, ok bool) {

@@ -143,7 +143,7 @@ func (s *sealedIndex) write(ids *bolt.Bucket) error {
 	ids.FillPercent = 1
 	for i, b := range s.blocks {
 		// The same hash may begin two blocks: the number keeps the keys apart.
-		key := binary.BigEndian.AppendUint32(slices.Clone(b[4:12]), uint32(i)) //nolint:gosec // few
+		key := binary.BigEndian.AppendUint32(slices.Clone(b[4:12]), uint32(i)) // few
 		if err := ids.Put(key, b); err != nil {
 			return err
 		}
@@ -168,7 +168,8 @@ func lookupSealed(segment *bolt.Bucket, hash uint64, to []uint32) (_ []uint32, e
 	}
 	c := ids.Cursor()
 	// The block before the first that begins with the hash may end with it.
-	k, v := c.Seek(key8(hash))
+	k, _ := c.Seek(key8(hash))
+	var v []byte
 	if k == nil {
 		k, v = c.Last()
 	} else if pk, pv := c.Prev(); pk != nil {

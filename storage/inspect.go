@@ -69,7 +69,7 @@ func inspect(path string, wait time.Duration) (whole bool, err error) {
 		}
 		return false, err
 	}
-	defer locked.Close() //nolint:errcheck // read only
+	defer locked.Close() // read only
 	m, whole, err := inspectPages(f)
 	if err != nil {
 		return false, fmt.Errorf("%w: %s: %w", ErrCorrupt, path, err)
@@ -118,7 +118,7 @@ func inspectPages(f file) (m fileMeta, whole bool, err error) {
 	if err != nil {
 		return m, false, err
 	}
-	if size := uint64(fi.Size()); size/uint64(m.pageSize) < m.pages { //nolint:gosec // not negative
+	if size := uint64(fi.Size()); size/uint64(m.pageSize) < m.pages { // not negative
 		return m, false, fmt.Errorf("truncated: %d bytes, of %d", size, m.pages*uint64(m.pageSize))
 	}
 	if _, err := inspectPage(f, &m, m.root, flagBranch|flagLeaf); err != nil {
@@ -138,7 +138,7 @@ func inspectPage(f io.ReaderAt, m *fileMeta, id uint64, flags uint16) (p pageInf
 		return p, fmt.Errorf("page %d is outside the file", id)
 	}
 	var b [pageHeader]byte
-	if _, err := f.ReadAt(b[:], int64(id)*int64(m.pageSize)); err != nil { //nolint:gosec // inside the file
+	if _, err := f.ReadAt(b[:], int64(id)*int64(m.pageSize)); err != nil { // inside the file
 		return p, err
 	}
 	p = pageInfo{count: binary.LittleEndian.Uint16(b[10:]), overflow: binary.LittleEndian.Uint32(b[12:])}
@@ -157,7 +157,7 @@ func inspectFreelist(f io.ReaderAt, m *fileMeta) error {
 		return err
 	}
 	b := make([]byte, (uint64(p.overflow)+1)*uint64(m.pageSize)-pageHeader)
-	if _, err := f.ReadAt(b, int64(m.freelist)*int64(m.pageSize)+pageHeader); err != nil { //nolint:gosec // inside the file
+	if _, err := f.ReadAt(b, int64(m.freelist)*int64(m.pageSize)+pageHeader); err != nil { // inside the file
 		return err
 	}
 	n := uint64(p.count)

@@ -73,7 +73,7 @@ func (db *DB) indexHeads(b *segmentBuckets, x *openIndex) (err error) {
 			continue
 		}
 		for i := range n {
-			indexHead(x, v, i, uint32(offset+i)) //nolint:gosec // below segmentEvents
+			indexHead(x, v, i, uint32(offset+i)) // below segmentEvents
 		}
 	}
 	return nil

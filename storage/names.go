@@ -77,7 +77,7 @@ func (n *names) read(r *reader) string {
 func (n *names) handler(name string) uint32 {
 	id, ok := n.number(name)
 	if !ok {
-		id = uint32(n.add(name)) //nolint:gosec // few
+		id = uint32(n.add(name)) // few
 		n.pending = append(n.pending, name)
 	}
 	return id
@@ -89,7 +89,7 @@ func (n *names) number(name string) (uint32, bool) {
 	if !ok {
 		return 0, false
 	}
-	return uint32(id.(uint64)), true //nolint:gosec // few
+	return uint32(id.(uint64)), true // few
 }
 
 // name returns the name with the given number.
@@ -103,9 +103,9 @@ func (n *names) name(id uint32) (string, bool) {
 
 // flush writes the names added since the last call.
 func (n *names) flush(b *bolt.Bucket) error {
-	first := uint64(len(*n.byID.Load()) - len(n.pending)) //nolint:gosec // never negative
+	first := uint64(len(*n.byID.Load()) - len(n.pending)) // never negative
 	for i, name := range n.pending {
-		if err := b.Put(key8(first+uint64(i)), sealed([]byte(name))); err != nil { //nolint:gosec // index
+		if err := b.Put(key8(first+uint64(i)), sealed([]byte(name))); err != nil { // index
 			return err
 		}
 	}

@@ -38,7 +38,7 @@ func tooLarge(timeline []event.Entry) bool {
 }
 
 func noteKey(seq uint64, n int) []byte {
-	return binary.BigEndian.AppendUint32(key8(seq), uint32(n)) //nolint:gosec // counts up from 0
+	return binary.BigEndian.AppendUint32(key8(seq), uint32(n)) // counts up from 0
 }
 
 // encodeNote returns: version 1 | crc32c u32 of the rest | entry.

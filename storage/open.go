@@ -47,7 +47,7 @@ func openStore(o *Options) (*bolt.DB, *os.File, error) {
 func openFile(path string, o *bolt.Options) (b *bolt.DB, f *os.File, err error) {
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		var err error
-		f, err = os.OpenFile(name, flag&^os.O_CREATE, mode) //nolint:gosec // the configured store
+		f, err = os.OpenFile(name, flag&^os.O_CREATE, mode) // the configured store
 		return f, err
 	}
 	if b, err = openBolt(path, o); err != nil {
@@ -90,7 +90,7 @@ func makeStore(path string) error {
 		return err
 	}
 	name := f.Name()
-	defer os.Remove(name) //nolint:errcheck // a leftover is harmless
+	defer os.Remove(name) // a leftover is harmless
 	if err := errors.Join(f.Close(), makeFile(name)); err != nil {
 		return err
 	}
@@ -129,11 +129,11 @@ func writeLayout(tx *bolt.Tx) error {
 
 // syncFolder makes the name of a new file outlast a loss of power.
 func syncFolder(path string) error {
-	f, err := os.Open(path) //nolint:gosec // the configured store
+	f, err := os.Open(path) // the configured store
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close() // read only
 	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) {
 		return err // EINVAL: a file system that cannot, and need not
 	}

@@ -20,7 +20,7 @@ import (
 func TestDamagedPages(t *testing.T) {
 	whole := fillStore(t)
 	pages := metaOf(t, whole).pages
-	noise := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same every time
+	noise := rand.New(rand.NewPCG(1, 2)) // the same every time
 	refused, broken, worked := 0, 0, 0
 	for id := range pages {
 		for _, harm := range []string{"zero", "noise"} {

@@ -74,18 +74,13 @@ func (r *reader) time(base time.Time) time.Time {
 	return time.UnixMicro(base.UnixMicro() + unzigzag(v-1)).UTC()
 }
 
-func appendBytes(b, f []byte) []byte {
-	b = binary.AppendUvarint(b, uint64(len(f)))
-	return append(b, f...)
-}
-
 func appendString(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
 }
 
 func appendInt(b []byte, n int) []byte {
-	return binary.AppendUvarint(b, uint64(max(n, 0))) //nolint:gosec // not negative
+	return binary.AppendUvarint(b, uint64(max(n, 0))) // not negative
 }
 
 // appendTime writes a point in time as microseconds after base; the zero time
@@ -99,17 +94,17 @@ func appendTime(b []byte, t, base time.Time) []byte {
 	return binary.AppendUvarint(b, zigzag(t.UnixMicro()-base.UnixMicro())+1)
 }
 
-func zigzag(n int64) uint64          { return uint64(n)<<1 ^ uint64(n>>63) }    //nolint:gosec // bit pattern
-func unzigzag(u uint64) int64        { return int64(u>>1) ^ -int64(u&1) }       //nolint:gosec // bit pattern
-func micros(t time.Time) uint64      { return uint64(t.UnixMicro()) }           //nolint:gosec // after 1970
-func fromMicros(us uint64) time.Time { return time.UnixMicro(int64(us)).UTC() } //nolint:gosec // written by micros
+func zigzag(n int64) uint64          { return uint64(n)<<1 ^ uint64(n>>63) }    // bit pattern
+func unzigzag(u uint64) int64        { return int64(u>>1) ^ -int64(u&1) }       // bit pattern
+func micros(t time.Time) uint64      { return uint64(t.UnixMicro()) }           // after 1970
+func fromMicros(us uint64) time.Time { return time.UnixMicro(int64(us)).UTC() } // written by micros
 
 func key8(n uint64) []byte { return binary.BigEndian.AppendUint64(make([]byte, 0, 8), n) }
 
 // deliveryKey is the key of one delivery of an event.
 func deliveryKey(seq uint64, delivery int) []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 10), seq)
-	return binary.BigEndian.AppendUint16(b, uint16(delivery)) //nolint:gosec // at most MaxDeliveries
+	return binary.BigEndian.AppendUint16(b, uint16(delivery)) // at most MaxDeliveries
 }
 
 func splitDeliveryKey(k []byte) (seq uint64, delivery int, ok bool) {

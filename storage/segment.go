@@ -43,7 +43,7 @@ var (
 
 func (i *segmentInfo) count(t event.Table, s event.Status, by int) {
 	if t >= event.Inbound && int(t) <= len(tableIndex) && s >= event.Unprocessed && int(s) <= len(statusIndex) {
-		i.counts[t-1][s-1] += uint32(by) //nolint:gosec // wraps for minus one
+		i.counts[t-1][s-1] += uint32(by) // wraps for minus one
 	}
 }
 
@@ -81,11 +81,11 @@ func decodeInfo(b []byte) (i segmentInfo, err error) {
 		return i, errDamaged
 	}
 	r := reader{b: b[5:]}
-	i.events = uint32(r.uint()) //nolint:gosec // written from one
+	i.events = uint32(r.uint()) // written from one
 	i.created, i.last = r.uint(), r.uint()
 	for t := range i.counts {
 		for s := range i.counts[t] {
-			i.counts[t][s] = uint32(r.uint()) //nolint:gosec // written from one
+			i.counts[t][s] = uint32(r.uint()) // written from one
 		}
 	}
 	if r.bad {
@@ -123,7 +123,7 @@ var (
 func recount(states *bolt.Bucket, first uint64) (i segmentInfo) {
 	c := states.Cursor()
 	for k, v := c.First(); len(k) == 8; k, v = c.Next() {
-		i.events = uint32(binary.BigEndian.Uint64(k) - first + 1) //nolint:gosec // below segmentEvents
+		i.events = uint32(binary.BigEndian.Uint64(k) - first + 1) // below segmentEvents
 		if checkState(v) != nil {
 			continue
 		}

@@ -79,7 +79,7 @@ func appendEntry(b []byte, e *event.Entry, created time.Time, names *names) []by
 	b = names.append(b, e.Handler)
 	b = appendReason(b, e.Reason)
 	b = appendInt(b, e.Code)
-	b = binary.AppendUvarint(b, uint64(e.Duration.Microseconds())) //nolint:gosec // not negative
+	b = binary.AppendUvarint(b, uint64(e.Duration.Microseconds())) // not negative
 	return appendString(b, e.Detail)
 }
 
@@ -148,7 +148,7 @@ func readEntry(r *reader, e *event.Entry, created time.Time, names *names) {
 	e.Handler = names.read(r)
 	e.Reason = readReason(r)
 	e.Code = r.int()
-	e.Duration = time.Duration(r.uint()) * time.Microsecond //nolint:gosec // written from a duration
+	e.Duration = time.Duration(r.uint()) * time.Microsecond // written from a duration
 	e.Detail = r.string()
 }
 

@@ -85,7 +85,8 @@ func (db *DB) take() (group []*operation, ok bool) {
 			return nil, false
 		}
 	}
-	group, weight := append(db.group[:0], op), op.weight
+	weight := op.weight
+	group = append(db.group[:0], op) //nolint:gocritic // the array is reused
 	for len(group) < maxGroup && weight < maxGroupBytes {
 		select {
 		case op = <-db.operations:
