@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/eventd-io/eventd/api/wire"
 	"github.com/eventd-io/eventd/event"
@@ -85,7 +87,13 @@ func (s *service) refused(ctx context.Context, doing string, r event.Record, err
 			}
 		}
 	}
-	p := newProblem(http.StatusConflict, "event %q is %s: %v", r.ID, status, err)
+	p := newProblem(http.StatusConflict, "event %q is %s, which does not allow it (%s)", r.ID, status, reason(err, r.Seq))
 	p.EventStatus = status.String()
 	return p
+}
+
+// reason is what a conflict says beside that it is one and of which row.
+func reason(err error, seq uint64) string {
+	text := strings.TrimSuffix(err.Error(), ": "+event.ErrConflict.Error())
+	return strings.TrimPrefix(text, fmt.Sprintf("event %d: ", seq))
 }
