@@ -87,7 +87,7 @@ func (s *service) refused(ctx context.Context, doing string, r event.Record, err
 			}
 		}
 	}
-	p := newProblem(http.StatusConflict, "event %q is %s, which does not allow it (%s)", r.ID, status, reason(err, r.Seq))
+	p := newProblem(http.StatusConflict, "event %q is %s: %s", r.ID, status, reason(err, r.Seq))
 	p.EventStatus = status.String()
 	return p
 }
@@ -95,5 +95,9 @@ func (s *service) refused(ctx context.Context, doing string, r event.Record, err
 // reason is what a conflict says beside that it is one and of which row.
 func reason(err error, seq uint64) string {
 	text := strings.TrimSuffix(err.Error(), ": "+event.ErrConflict.Error())
-	return strings.TrimPrefix(text, fmt.Sprintf("event %d: ", seq))
+	text = strings.TrimPrefix(text, fmt.Sprintf("event %d: ", seq))
+	if strings.HasPrefix(text, "it is ") {
+		return "that does not allow it"
+	}
+	return text
 }

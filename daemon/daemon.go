@@ -257,5 +257,7 @@ func (d *Daemon) stop() {
 		cancel()
 	}
 	d.stages = nil
-	d.log.Info().Msg("stopped")
+	if d.up.Load() {
+		d.log.Info().Msg("stopped")
+	}
 }
