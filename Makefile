@@ -24,7 +24,7 @@ lint: ## format, vet, linters
 	$(GO) vet ./...
 	$(GO) run $(LINTER) run ./...
 
-fuzz: ## each fuzz test for FUZZTIME (default 10s)
+fuzz: ## each fuzz test for FUZZTIME (default 20000x: so many inputs)
 	.ci/fuzz $(FUZZTIME)
 
 crash: ## kill the daemon again and again under load; nothing may be lost

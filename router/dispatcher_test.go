@@ -49,6 +49,7 @@ func TestHungHandlerDelaysNoOther(t *testing.T) {
 		}
 		return true
 	})
+	defer x.stop(time.Millisecond) // without the patience for what hangs
 	if h := x.info("hung"); h.InFlight != 2 || h.Queue != 8+n {
 		t.Errorf("hung: %d in flight, %d waiting; want 2, %d", h.InFlight, h.Queue, 8+n)
 	}

@@ -179,7 +179,7 @@ func TestManyAtOnce(t *testing.T) {
 }
 
 func TestCloseWhileInUse(t *testing.T) {
-	for round := range 10 {
+	for round := range 6 {
 		path := storePath(t)
 		db, err := Open(Options{Path: path, segmentEvents: 15})
 		if err != nil {
@@ -187,7 +187,7 @@ func TestCloseWhileInUse(t *testing.T) {
 		}
 		x := &traffic{T: t, db: db, stop: make(chan struct{})}
 		all := x.start(10)
-		await(t, "some events", func() bool { return x.events.Load() >= int64(5+30*round) || t.Failed() })
+		await(t, "some events", func() bool { return x.events.Load() >= int64(5+50*round) || t.Failed() })
 		within(t, "Close", func() {
 			if err := db.Close(); err != nil {
 				t.Error(err)

@@ -16,10 +16,11 @@ import (
 // where there is one: most tests ask what is written, not how quickly a disk is.
 func storePath(t testing.TB) string {
 	t.Helper()
-	if _, err := os.Stat("/dev/shm"); err != nil {
+	shared := memoryFolder()
+	if shared == "" {
 		return filepath.Join(t.TempDir(), "eventd.db")
 	}
-	dir, err := os.MkdirTemp("/dev/shm", "eventd-test-")
+	dir, err := os.MkdirTemp(shared, "eventd-test-")
 	if err != nil {
 		return filepath.Join(t.TempDir(), "eventd.db")
 	}

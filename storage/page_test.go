@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
 )
 
 // TestDamagedPages zeroes each page of a store in turn, and then everything in
@@ -145,4 +146,81 @@ func writeAll(t *testing.T, db *DB, what string) {
 		allowed(t, what, db.Accept(ctx, []*event.Admission{newAdmission(event.Request, fmt.Sprint("new-", i), "h")}))
 	}
 	readAll(t, db, what)
+}
+
+const (
+	treeEvents  = 250
+	treeSegment = 100
+)
+
+// openWithoutTree opens a store in which the page that leads to one bucket of
+// the first segment is zeroed.
+func openWithoutTree(t *testing.T, bucket []byte) *DB {
+	t.Helper()
+	path := storePath(t)
+	db, err := Open(Options{Path: path, segmentEvents: treeSegment})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range treeEvents {
+		accept(t, db, newAdmission(event.Inbound, fmt.Sprint("id-", i), "h"))
+	}
+	awaitSealed(t, db)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var root uint64
+	editStore(t, path, func(tx *bolt.Tx) error {
+		root = uint64(tx.Bucket(bucketSegments).Bucket(key8(1)).Bucket(bucket).RootPage())
+		return nil
+	})
+	zeroPage(t, path, root)
+	if db, err = Open(Options{Path: path, segmentEvents: treeSegment}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// TestDamagedTreeOfOneSegment loses the heads, payloads or states of a segment:
+// its events are lost to the handlers, and no others.
+func TestDamagedTreeOfOneSegment(t *testing.T) {
+	for _, bucket := range [][]byte{bucketHeads, bucketPayloads, bucketStates} {
+		t.Run(string(bucket), func(t *testing.T) {
+			db := openWithoutTree(t, bucket)
+			if got := len(dueSeqs(t, db, "h")); got != treeEvents-treeSegment {
+				t.Errorf("%d events were handed out; want the %d sound ones", got, treeEvents-treeSegment)
+			}
+			list, _, err := db.List(ctx, event.Filter{}, event.Page{Limit: 1000})
+			if err != nil || len(list) != treeEvents {
+				t.Errorf("List = %d events, %v; want all %d", len(list), err, treeEvents)
+			}
+			for _, rec := range list {
+				if (rec.Reason == event.Quarantined) != (rec.Seq <= treeSegment) {
+					t.Errorf("event %d is %s %s", rec.Seq, rec.Status, rec.Reason)
+				}
+				if got, err := db.Get(ctx, rec.Seq); err != nil || got.Reason != rec.Reason {
+					t.Errorf("Get(%d) = %s, %v; want %s", rec.Seq, got.Reason, err, rec.Reason)
+				}
+			}
+			if db.Err() != nil {
+				t.Errorf("the store broke: %v", db.Err())
+			}
+		})
+	}
+}
+
+// TestDamagedTreeOfAnIndex loses the written index of a segment.
+func TestDamagedTreeOfAnIndex(t *testing.T) {
+	db := openWithoutTree(t, bucketIDs)
+	for i := range treeEvents {
+		id := fmt.Sprint("id-", i)
+		if found, err := db.Find(ctx, id); err != nil || len(found) != 1 {
+			t.Errorf("Find(%s) = %d events, %v; want one", id, len(found), err)
+		}
+		again := newAdmission(event.Inbound, id, "h")
+		if accept(t, db, again); !again.Duplicate {
+			t.Errorf("%s is stored again", id)
+		}
+	}
 }

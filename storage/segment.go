@@ -206,6 +206,12 @@ func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
 	return e, nil
 }
 
+// has reports whether there is such an event; also one whose page is damaged is.
+func (b *segmentBuckets) has(seq uint64) (ok bool) {
+	defer func() { ok = ok || recover() != nil }()
+	return b.states.Get(key8(seq)) != nil
+}
+
 // status returns the status of an event without decoding the rest of its state.
 func (b *segmentBuckets) status(seq uint64) (s event.Status, err error) {
 	defer recoverDamage(&err)

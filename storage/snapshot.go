@@ -64,7 +64,7 @@ func (r *snapshot) of(seq uint64) (*segmentBuckets, error) {
 	if err != nil {
 		return nil, err
 	}
-	if b.states.Get(key8(seq)) == nil {
+	if !b.has(seq) {
 		return nil, notFound(seq)
 	}
 	return b, nil
