@@ -9,8 +9,9 @@ import (
 )
 
 // Accept routes and stores messages in one transaction and answers for each
-// whether it was new. After it returns nil every message is on disk; after an
-// error none is known to be. [event.ErrUnavailable]: eventd is stopping.
+// whether it was new. Those of a source may take several: see [pace].
+// After it returns nil every message is on disk; after an error none is known
+// to be. [event.ErrUnavailable]: eventd is stopping.
 func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.Receipt, error) {
 	r.mu.RLock()
 	if r.stopping {
@@ -21,28 +22,59 @@ func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.
 	r.mu.RUnlock()
 	defer r.running.Done()
 
-	now := clock()
-	plans := make([]*plan, len(messages))
-	admissions := make([]*event.Admission, len(messages))
+	receipts := make([]event.Receipt, 0, len(messages))
+	var c pace
+	for len(messages) > 0 {
+		now := clock()
+		plans, space, err := r.planSome(ctx, messages, &c, now)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.admit(ctx, plans); err != nil {
+			return nil, err
+		}
+		for _, p := range plans {
+			receipts = append(receipts, event.Receipt{Table: p.Event.Table, ID: p.Event.ID, Duplicate: p.Duplicate})
+			r.accepted(p, now)
+		}
+		messages = messages[len(plans):]
+		r.await(space, &c)
+	}
+	return receipts, nil
+}
+
+// planSome plans messages until one had better wait for space: see [pace].
+func (r *Router) planSome(ctx context.Context, messages []event.Message, c *pace, now time.Time) ([]*plan, <-chan struct{}, error) {
+	plans := make([]*plan, 0, len(messages))
 	for i := range messages {
 		m := &messages[i]
 		if err := r.complete(ctx, m, now); err != nil {
-			r.withdraw(plans[:i])
-			return nil, err
+			r.withdraw(plans)
+			return nil, nil, err
 		}
-		plans[i] = r.plan(m, now)
-		admissions[i] = &plans[i].Admission
+		p := r.plan(m, now)
+		if space := c.space(r, p, now); space != nil {
+			return plans, space, nil
+		}
+		plans = append(plans, p)
+	}
+	return plans, nil, nil
+}
+
+// admit stores what is planned.
+func (r *Router) admit(ctx context.Context, plans []*plan) error {
+	if len(plans) == 0 {
+		return nil
+	}
+	admissions := make([]*event.Admission, len(plans))
+	for i, p := range plans {
+		admissions[i] = &p.Admission
 	}
 	if err := r.store.Accept(ctx, admissions); err != nil {
 		r.withdraw(plans)
-		return nil, fmt.Errorf("store %d events: %w", len(messages), err)
+		return fmt.Errorf("store %d events: %w", len(plans), err)
 	}
-	receipts := make([]event.Receipt, len(plans))
-	for i, p := range plans {
-		receipts[i] = event.Receipt{Table: p.Event.Table, ID: p.Event.ID, Duplicate: p.Duplicate}
-		r.accepted(p, now)
-	}
-	return receipts, nil
+	return nil
 }
 
 // complete fills in what a message did not say.
@@ -122,7 +154,7 @@ func (r *Router) addDelivery(p *plan, t target, now time.Time) {
 	}
 	d := event.Delivery{Handler: t.handler, Route: t.route, Status: event.Unprocessed, NextAttempt: due}
 	var kept *dispatcher
-	if h := r.dispatcher(t.handler); h != nil && !due.After(now) && !expired(p.Event, now) && h.reserve() {
+	if h := r.dispatcher(t.handler); h != nil && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
 		var e event.Entry
 		kept = h
 		d, e = begin(d, now)
@@ -147,7 +179,7 @@ func (r *Router) withdraw(plans []*plan) {
 	for _, p := range plans {
 		for _, d := range p.reserved {
 			if d != nil {
-				d.release()
+				d.release(len(p.Payload))
 			}
 		}
 	}
@@ -167,18 +199,32 @@ func (r *Router) accepted(p *plan, now time.Time) {
 	if len(p.State.Deliveries) == 0 {
 		r.observer.EventEnded(e.MessageType, now.Sub(e.CreatedAt))
 	}
+	r.goOn(p)
+}
+
+// goOn lets the deliveries of a stored event begin, or tells who will.
+func (r *Router) goOn(p *plan) {
 	for i := range p.State.Deliveries {
-		t := &task{event: e, payload: p.Payload, index: i, delivery: p.State.Deliveries[i]}
+		delivery := p.State.Deliveries[i]
 		if kept := p.reserved[i]; kept != nil {
-			kept.run(t)
+			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event)}
+			if !kept.begin(t) {
+				r.handBack([]*task{t}, stopping)
+			}
 			continue
 		}
-		if d := r.dispatcher(t.delivery.Handler); d != nil {
-			d.offer(t)
+		if d := r.dispatcher(delivery.Handler); d != nil {
+			d.offer(delivery.NextAttempt)
 		} else {
 			r.reconcileSoon() // its handler was configured away while it was stored
 		}
 	}
+}
+
+// uncounted returns the delivery of a new event as it was before its first
+// attempt was counted.
+func uncounted(d event.Delivery, e *event.Event) event.Delivery {
+	return event.Delivery{Handler: d.Handler, Route: d.Route, Status: event.Unprocessed, NextAttempt: e.CreatedAt}
 }
 
 func planStatus(p *plan) event.Status {

@@ -33,8 +33,8 @@ func TestDuplicatesGiveTheirSlotsBack(t *testing.T) {
 		if h := x.info("h"); h.InFlight != 0 {
 			t.Errorf("%d slots are taken; want none", h.InFlight)
 		}
-		if len(h.calls) != 31 {
-			t.Errorf("%d executions; want 31", len(h.calls))
+		if h.count() != 31 {
+			t.Errorf("%d executions; want 31", h.count())
 		}
 	})
 }
@@ -104,8 +104,8 @@ func TestEventThatComesExpired(t *testing.T) {
 		if rec := x.find("old"); shape(rec) != "FAILED expired" || rec.Deliveries[0].Attempts != 0 {
 			t.Errorf("old: %s after %d attempts; want FAILED expired after none", shape(rec), rec.Deliveries[0].Attempts)
 		}
-		if rec := x.find("later"); rec.Status != event.Completed || len(h.calls) != 1 {
-			t.Errorf("later is %s, %d executions; want COMPLETED, 1", rec.Status, len(h.calls))
+		if rec := x.find("later"); rec.Status != event.Completed || h.count() != 1 {
+			t.Errorf("later is %s, %d executions; want COMPLETED, 1", rec.Status, h.count())
 		}
 		if got, want := told.told(), "A ended; A ended; h: COMPLETED "; got != want {
 			t.Errorf("the observer was told %q; want %q", got, want)
@@ -126,8 +126,8 @@ func TestDeliverAt(t *testing.T) {
 		m.DeliverAt = at
 		x.accept(m)
 		advance(time.Hour - time.Microsecond)
-		if rec := x.find("e1"); rec.Status != event.Unprocessed || len(h.calls) != 0 {
-			t.Fatalf("before its time it is %s with %d executions; want UNPROCESSED", rec.Status, len(h.calls))
+		if rec := x.find("e1"); rec.Status != event.Unprocessed || h.count() != 0 {
+			t.Fatalf("before its time it is %s with %d executions; want UNPROCESSED", rec.Status, h.count())
 		}
 		advance(time.Microsecond)
 		rec := x.find("e1")

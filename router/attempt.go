@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,6 +22,7 @@ func (r *Router) beginStep(t *task, service string, now time.Time) *step {
 			r.observer.RetryLateness(now.Sub(d.NextAttempt))
 		}
 		var e event.Entry
+		t.before = *d
 		*d, e = begin(*d, now)
 		t.delivery = *d
 		s.Timeline = append(s.Timeline, e)
@@ -61,10 +61,29 @@ func (r *Router) expire(s *event.State, t *task, now time.Time) *event.Effects {
 	return &event.Effects{Outbox: r.deadLetters(t.event, *d, e.Detail)}
 }
 
-// run makes the attempt of a task that is IN_PROGRESS. Its slot is taken.
-func (d *dispatcher) run(t *task) {
-	h := d.configured()
-	d.router.running.Go(func() { d.attempt(h, t) })
+// uncountStep takes back an attempt that was counted and not made.
+func (r *Router) uncountStep(t *task, why string, now time.Time) *step {
+	return newStep(t.event, func(s *event.State) (*event.Effects, error) {
+		d, err := current(s, t, event.InProgress)
+		if err != nil {
+			return nil, err
+		}
+		*d = t.before
+		s.Timeline = append(s.Timeline, event.Entry{
+			At: now, Status: d.Status, Attempt: t.delivery.Attempts, Handler: d.Handler, Reason: d.Reason,
+			Detail: "not sent and not counted: " + why,
+		})
+		s.UpdatedBy, s.UpdatedAt = r.service, now
+		return nil, nil
+	})
+}
+
+// work makes attempts, one after the other, as long as there is one for its slot.
+func (d *dispatcher) work(t *task) {
+	for t != nil {
+		d.attempt(d.configured(), t)
+		t = d.next()
+	}
 }
 
 func (d *dispatcher) attempt(h *Handler, t *task) {
@@ -78,11 +97,7 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 	if a.Pause {
 		d.pauseGone()
 	}
-	d.release()
-	d.router.settle(h, t, &a)
-	if d.router.dispatcher(d.name) == nil {
-		d.router.reconcileSoon() // it may have become RETRY, for nobody
-	}
+	d.conclude(&outcome{handler: h, task: t, answer: a})
 }
 
 // pauseGone pauses a handler that says it is gone, until a person resumes it.
@@ -94,41 +109,8 @@ func (d *dispatcher) pauseGone() {
 	}
 }
 
-// settle stores what came of an attempt, with its follow-ups, and goes on with them.
-func (r *Router) settle(h *Handler, t *task, a *event.Answer) {
-	now, chance := clock(), chance()
-	next, entry := settle(t.delivery, h.Policy, a, now, chance)
-	effects := &event.Effects{Outbox: r.deadLetters(t.event, next, entry.Detail), Sent: a.Sent}
-	for i := range effects.Sent {
-		effects.Sent[i].CreatedBy, effects.Sent[i].CreatedAt = h.Service, now
-	}
-	plans := r.followUps(h, t, a, now)
-	for _, p := range plans {
-		effects.FollowUps = append(effects.FollowUps, &p.Admission)
-	}
-	x := newStep(t.event, func(s *event.State) (*event.Effects, error) {
-		d, err := current(s, t, event.InProgress)
-		if err != nil {
-			return nil, err
-		}
-		*d = next
-		s.Timeline = append(s.Timeline, entry)
-		s.UpdatedBy, s.UpdatedAt = h.Service, now
-		return effects, nil
-	})
-	if err := r.commitOne(context.WithoutCancel(r.attempts), now, x); err != nil {
-		r.withdraw(plans)
-		r.log.Error().Err(err).Str("event_id", t.event.ID).Str("handler", h.Name).Msg("outcome of an attempt is not stored")
-		return
-	}
-	r.settled(h, t, next, entry)
-	for _, p := range plans {
-		r.accepted(p, now)
-	}
-	r.takeUpHeld(x)
-}
-
-func (r *Router) settled(h *Handler, t *task, d event.Delivery, e event.Entry) {
+func (r *Router) settled(o *outcome) {
+	h, t, d, e := o.handler, o.task, &o.next, &o.entry
 	r.observer.DeliveryEnded(h.Name, d.Status, d.Reason, e.Duration)
 	if d.Status == event.Retry {
 		r.alarm.Set(h.Name, d.NextAttempt)

@@ -8,12 +8,8 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// A dispatcher's copy of the front of its queue is bounded by a number of tasks
-// for each slot and by bytes of payload.
-const (
-	readyPerSlot = 4
-	readyBytes   = 8 << 20
-)
+// heldBytes bounds the payloads that wait in memory for a slot of a handler.
+const heldBytes = 8 << 20
 
 // task is one delivery in memory.
 type task struct {
@@ -21,16 +17,23 @@ type task struct {
 	payload  []byte
 	index    int            // of the delivery in the event's state
 	delivery event.Delivery // as it was last read or written
+	before   event.Delivery // as it was before the attempt was counted
 }
 
-// dispatcher takes what is due for one handler whenever a slot is free.
+// dispatcher takes what is due for one handler whenever there is room.
 //
-// What is due is in the store. ready is a copy of the front of it; when backlog
-// is set there may be more, and nothing new is put into ready directly, so that
-// what waits longest goes first.
+// An attempt is counted and stored before it may begin. So that no slot waits
+// for the disk, a handler that answers quickly has attempts counted ahead: as
+// many as it finishes in a tenth of a second, see [flow]. They stand in ahead,
+// IN_PROGRESS, until a slot is free. When the handler stops taking, they are
+// handed back uncounted.
 //
-// Whoever lets something begin that could not before - a free slot, something
-// due, a resume - signals loop, which looks at everything anew.
+// All else that is due is in the store alone. When backlog is set there may be
+// some, and nothing new is counted on arrival, so that what waits longest goes
+// first.
+//
+// Whoever lets something begin that could not before - room, something due, a
+// resume - signals loop, which looks at everything anew.
 type dispatcher struct {
 	router *Router
 	name   string
@@ -39,18 +42,27 @@ type dispatcher struct {
 
 	switching sync.Mutex // orders pauses and resumes, in memory and in the store
 
-	mu         sync.Mutex
-	handler    *Handler
-	retired    bool // configured away; what runs is finished
-	over       bool // ended is closed
-	running    int  // slots taken
-	ready      []*task
-	readyBytes int
-	backlog    bool
-	filling    bool   // ready is being read from the store
-	missed     bool   // something came while filling, which the reading may not have seen
-	paused     string // why; "" for not
-	rest       time.Time
+	mu      sync.Mutex
+	handler *Handler
+	retired bool // configured away; what runs is finished
+	over    bool // ended is closed
+	closed  bool // loop has ended: nobody looks at ahead any more
+	flow    flow
+
+	running  int           // slots taken
+	settling int           // outcomes that are not stored yet
+	counting int           // attempts whose count is not stored yet
+	ahead    []*task       // counted, waiting for a slot
+	bytes    int           // of payloads in counting and ahead
+	outcomes []*outcome    // to be stored by settler
+	settler  bool          // runs
+	space    chan struct{} // closed when there is room again; nil when nobody waits
+
+	backlog bool
+	filling bool   // the store is being read
+	missed  bool   // something came while filling, which the reading may not have seen
+	paused  string // why; "" for not
+	rest    time.Time
 }
 
 func newDispatcher(r *Router, h *Handler) *dispatcher {
@@ -84,15 +96,27 @@ func (d *dispatcher) configure(h *Handler) bool {
 func (d *dispatcher) retire() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.retired = true
-	d.ready, d.readyBytes, d.backlog = nil, 0, true
+	d.retired, d.backlog = true, true
+	d.signal()
 	d.endIdle()
 	return d.over
 }
 
+// taken returns how many attempts are counted, or about to be, and not settled.
+// The caller holds mu.
+func (d *dispatcher) taken() int { return d.running + d.settling + d.counting + len(d.ahead) }
+
+// room returns how many more attempts may be counted now. The caller holds mu.
+func (d *dispatcher) room(now time.Time) int {
+	if d.bytes >= heldBytes {
+		return 0
+	}
+	return d.handler.Concurrency + d.flow.ahead(now) - d.taken()
+}
+
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
 func (d *dispatcher) endIdle() {
-	if d.retired && d.running == 0 && !d.over {
+	if d.retired && d.taken() == 0 && !d.over {
 		d.over = true
 		close(d.ended)
 	}
@@ -120,174 +144,123 @@ func (d *dispatcher) due() {
 	d.signal()
 }
 
-// open reports whether attempts may begin now. The caller holds mu.
+// open reports whether attempts may begin now, given a slot. The caller holds mu.
 func (d *dispatcher) open(now time.Time) bool {
-	return !d.retired && d.paused == "" && d.running < d.handler.Concurrency && !now.Before(d.rest)
+	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.router.quitting()
 }
 
-// reserve takes a slot for an event that is about to be stored, if the handler
-// is idle: nothing that is due may be overtaken.
-func (d *dispatcher) reserve() bool {
+// reserve makes room for the attempt of an event that is about to be stored, if
+// nothing is due that it would overtake.
+func (d *dispatcher) reserve(bytes int, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.backlog || len(d.ready) > 0 || !d.open(time.Now()) || d.router.quitting() {
+	if d.backlog || !d.open(now) || d.room(now) <= 0 {
 		return false
 	}
-	d.running++
+	d.counting++
+	d.bytes += bytes
 	return true
 }
 
-// release gives a slot back.
-func (d *dispatcher) release() {
+// release gives up room that was reserved.
+func (d *dispatcher) release(bytes int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.running--
-	if len(d.ready) > 0 || d.backlog {
+	d.counting--
+	d.bytes -= bytes
+	d.freed(time.Now())
+}
+
+// freed lets go on what waits for room. The caller holds mu.
+func (d *dispatcher) freed(now time.Time) {
+	if d.backlog && (2*d.taken() <= d.handler.Concurrency+d.flow.ahead(now) || d.taken() < d.handler.Concurrency) {
 		d.signal()
+	}
+	d.relieved(now)
+}
+
+// relieved lets go on who waits for what runs to become less. The caller holds mu.
+func (d *dispatcher) relieved(now time.Time) {
+	if d.space != nil && d.calm(now) {
+		close(d.space)
+		d.space = nil
 	}
 	d.endIdle()
 }
 
-// offer hands over a delivery that was just stored as UNPROCESSED. One that
-// does not fit is left to the store.
-func (d *dispatcher) offer(t *task) {
-	if at := t.delivery.NextAttempt; at.After(time.Now()) {
+// saturated returns nil, or a channel that is closed when a handler that works
+// at a good pace and has as much as it can take has room again. Who fills its
+// queue does well to wait for that: what is counted on arrival is written once.
+func (d *dispatcher) saturated(now time.Time) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.open(now) || d.flow.rate(now) < steady || !d.backlog && d.room(now) > 0 {
+		return nil
+	}
+	if d.space == nil {
+		d.space = make(chan struct{})
+	}
+	return d.space
+}
+
+// calm reports whether half of the room is free and nothing waits in the store,
+// or nothing may begin anyway. The caller holds mu.
+func (d *dispatcher) calm(now time.Time) bool {
+	return !d.open(now) || !d.backlog && 2*d.taken() <= d.handler.Concurrency+d.flow.ahead(now)
+}
+
+// offer says that a delivery was just stored which nothing was counted for.
+func (d *dispatcher) offer(at time.Time) {
+	if at.After(time.Now()) {
 		d.router.alarm.Set(d.name, at)
 		return
 	}
+	d.due()
+}
+
+// begin lets an attempt run that is counted and stored, now or once a slot is
+// free. It returns false when nobody would: the caller hands it back.
+func (d *dispatcher) begin(t *task) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	switch {
-	case d.filling:
-		d.missed = true
-	case d.backlog:
-	case len(d.ready) < readyPerSlot*d.handler.Concurrency && d.readyBytes < readyBytes:
-		d.ready = append(d.ready, t)
-		d.readyBytes += len(t.payload)
-	default:
-		d.backlog = true
+	d.counting--
+	if d.running < d.handler.Concurrency {
+		d.bytes -= len(t.payload)
+		d.running++
+		d.router.running.Go(func() { d.work(t) })
+		return true
 	}
-	d.signal()
-}
-
-// loop takes what is due until the router or the handler ends.
-func (d *dispatcher) loop() {
-	for {
-		select {
-		case <-d.router.quit:
-			return
-		case <-d.ended:
-			return
-		case <-d.wake:
-		}
-		for d.step() {
-		}
-	}
-}
-
-// step begins as many attempts as slots are free. It returns false when there
-// is nothing to do before the next wake.
-func (d *dispatcher) step() bool {
-	if d.router.quitting() {
+	if d.closed {
+		d.bytes -= len(t.payload)
 		return false
 	}
-	tasks, fill := d.take(time.Now())
-	if fill {
-		return d.fill()
-	}
-	return len(tasks) > 0 && d.begin(tasks)
-}
-
-// take returns the tasks to begin, their slots taken, or says that the store
-// must be read.
-func (d *dispatcher) take(now time.Time) (tasks []*task, fill bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if now.Before(d.rest) {
-		d.router.alarm.Set(d.name, d.rest) // each time: it knows the soonest time only
-	}
-	if !d.open(now) {
-		return nil, false
-	}
-	if len(d.ready) == 0 {
-		d.filling, d.missed = d.backlog, false
-		return nil, d.backlog
-	}
-	n := min(len(d.ready), d.handler.Concurrency-d.running)
-	tasks = append(tasks, d.ready[:n]...)
-	clear(d.ready[:n])
-	d.ready = d.ready[n:]
-	if len(d.ready) == 0 {
-		d.ready = nil
-	}
-	for _, t := range tasks {
-		d.readyBytes -= len(t.payload)
-	}
-	d.running += n
-	return tasks, false
-}
-
-// fill reads the front of the queue from the store. Only loop calls it, and
-// only when ready is empty, so that nothing is read that is already at hand.
-func (d *dispatcher) fill() bool {
-	now := clock()
-	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
-		Handler: d.name, Now: now, Limit: readyPerSlot * d.configured().Concurrency, Bytes: readyBytes,
-	})
-	if err != nil {
-		return d.later(err, now)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for i := range list {
-		x := &list[i]
-		d.ready = append(d.ready, &task{event: x.Event, payload: x.Payload, index: x.Index, delivery: x.Delivery})
-		d.readyBytes += len(x.Payload)
-	}
-	more := !next.IsZero() && !next.After(now)
-	if !more {
-		d.router.alarm.Set(d.name, next)
-	}
-	d.filling = false
-	d.backlog = more || d.missed
-	return len(d.ready) > 0 || d.backlog
-}
-
-// later leaves the queue in the store for a second after an error of it.
-func (d *dispatcher) later(err error, now time.Time) bool {
-	if d.router.attempts.Err() == nil {
-		d.router.log.Error().Err(err).Str("handler", d.name).Msg("queue cannot be read or written")
-	}
-	d.mu.Lock()
-	d.filling, d.backlog = false, true
-	d.mu.Unlock()
-	d.router.alarm.Set(d.name, now.Add(time.Second))
-	return false
-}
-
-// begin counts an attempt of each task, in one commit, and lets them run. It
-// returns false after an error of the store.
-func (d *dispatcher) begin(tasks []*task) bool {
-	now, service := clock(), d.configured().Service
-	steps := make([]*step, len(tasks))
-	for i, t := range tasks {
-		steps[i] = d.router.beginStep(t, service, now)
-	}
-	if err := d.router.commit(context.WithoutCancel(d.router.attempts), now, steps...); err != nil {
-		for range tasks {
-			d.release()
-		}
-		return d.later(err, now)
-	}
-	for i, t := range tasks {
-		if steps[i].Err == nil && t.delivery.Status == event.InProgress {
-			d.run(t)
-			continue
-		}
-		d.release() // cancelled, redriven or held meanwhile, or its time is over
-		d.router.takeUpHeld(steps[i])
+	d.ahead = append(d.ahead, t)
+	if !d.open(time.Now()) {
+		d.signal()
 	}
 	return true
+}
+
+// next returns what the slot of an attempt that has ended is for now, nil when
+// it is given back.
+func (d *dispatcher) next() *task {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	d.flow.count(now)
+	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.open(now) {
+		t := d.ahead[0]
+		d.ahead[0] = nil
+		d.ahead = d.ahead[1:]
+		d.bytes -= len(t.payload)
+		return t
+	}
+	d.running--
+	if len(d.ahead) > 0 {
+		d.signal() // to be handed back
+	}
+	d.freed(now)
+	return nil
 }
 
 // setPaused pauses or, with "", resumes: at once, and over restarts. What is
@@ -312,13 +285,14 @@ func (d *dispatcher) restUntil(at time.Time) {
 	d.signal()
 }
 
+// info tells how the handler stands; the queue is what waits for a slot here.
 func (d *dispatcher) info() event.HandlerInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	h := d.handler
 	i := event.HandlerInfo{
 		Name: h.Name, Kind: h.Kind, Service: h.Service, Target: h.Target, Concurrency: h.Concurrency,
-		InFlight: d.running, Paused: d.paused != "", PauseReason: d.paused,
+		InFlight: d.running, Queue: len(d.ahead), Paused: d.paused != "", PauseReason: d.paused,
 	}
 	if d.rest.After(time.Now()) {
 		i.RestUntil = d.rest

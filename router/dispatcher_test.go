@@ -204,8 +204,8 @@ func TestPauseOutlastsARestart(t *testing.T) {
 		t.Errorf("after a restart paused %t, %d waiting; want true, 2", i.Paused, i.Queue)
 	}
 	x.close() // nothing can begin any more
-	if len(h.calls) != 0 {
-		t.Fatalf("%d executions while paused; want none", len(h.calls))
+	if h.count() != 0 {
+		t.Fatalf("%d executions while paused; want none", h.count())
 	}
 
 	x = openRig(t, path, c)
@@ -240,8 +240,8 @@ func TestHandlerThatIsGoneIsPaused(t *testing.T) {
 		x.close()
 		x = openRig(t, path, c)
 		synctest.Wait()
-		if i := x.info("h"); i.PauseReason != "gone" || len(h.calls) != 1 {
-			t.Errorf("after a restart paused %q, %d executions; want gone, 1", i.PauseReason, len(h.calls))
+		if i := x.info("h"); i.PauseReason != "gone" || h.count() != 1 {
+			t.Errorf("after a restart paused %q, %d executions; want gone, 1", i.PauseReason, h.count())
 		}
 		h.answers = nil
 		x.pause("h", false)
@@ -295,8 +295,8 @@ func TestStopDrains(t *testing.T) {
 				t.Errorf("%s is %s; want %s", id, rec.Status, want)
 			}
 		}
-		if len(h.calls) != 0 {
-			t.Errorf("%d follow-ups were begun while stopping; want none", len(h.calls))
+		if h.count() != 0 {
+			t.Errorf("%d follow-ups were begun while stopping; want none", h.count())
 		}
 		if err := x.Start(context.Background()); !errors.Is(err, event.ErrUnavailable) {
 			t.Errorf("Start after Stop: %v; want ErrUnavailable", err)
@@ -339,15 +339,15 @@ func TestAcceptBeforeStart(t *testing.T) {
 		})
 		x.accept(message("e2", "B", "{}"))
 		synctest.Wait()
-		if len(h.calls) != 0 {
-			t.Errorf("%d executions before the start; want none", len(h.calls))
+		if h.count() != 0 {
+			t.Errorf("%d executions before the start; want none", h.count())
 		}
 		if err := x.Start(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if len(h.calls) != 2 {
-			t.Errorf("%d executions; want 2", len(h.calls))
+		if h.count() != 2 {
+			t.Errorf("%d executions; want 2", h.count())
 		}
 	})
 }

@@ -9,8 +9,9 @@
 //     executions never exceed the attempts on record.
 //   - An outcome, its timeline entry, its follow-up events and its dead letter
 //     are one transaction.
-//   - The store alone knows what is due. What a dispatcher holds in memory is a
-//     bounded copy of the front of its queue and may be lost at any time.
+//   - The store alone knows what is due. What a dispatcher holds in memory are
+//     attempts that are counted already, bounded in number and bytes; what is not
+//     sent is handed back uncounted, or shows as interrupted after a crash.
 //   - Whoever makes something due wakes its dispatcher after the commit, or asks
 //     for a reconciliation where the configuration has none: nothing waits
 //     without someone who will look.
@@ -20,7 +21,9 @@
 // # Reading order
 //
 // router.go (start, stop, reload), accept.go (acceptance), table.go and when.go
-// (which route), dispatcher.go (taking what is due), attempt.go (one execution),
+// (which route), dispatcher.go (a handler's slots and room), fill.go (taking what
+// is due), flow.go (how many attempts are counted ahead), pace.go (when a source
+// waits), attempt.go (one execution), outcome.go (storing what came of it),
 // settle.go (the pure decision what an answer means), step.go (how a change is
 // stored and told), deadletter.go, operate.go (what people ask for), recover.go
 // (after a crash), reconcile.go (after a reload).

@@ -124,8 +124,8 @@ func TestDuplicatesAmongFollowUps(t *testing.T) {
 		if rec := x.find("e1"); rec.Status != event.Completed {
 			t.Errorf("the event is %s; want COMPLETED", rec.Status)
 		}
-		if len(h.calls) != 2 || x.info("i").InFlight != 0 {
-			t.Errorf("%d executions of its follow-ups, %d slots taken; want 2, 0", len(h.calls), x.info("i").InFlight)
+		if h.count() != 2 || x.info("i").InFlight != 0 {
+			t.Errorf("%d executions of its follow-ups, %d slots taken; want 2, 0", h.count(), x.info("i").InFlight)
 		}
 	})
 }

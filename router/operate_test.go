@@ -240,7 +240,7 @@ func TestRedriveToAnotherHandler(t *testing.T) {
 				t.Errorf("%s: %s; want %s", id, got, want)
 			}
 		}
-		if a := other.calls[len(other.calls)-1]; a.Route != "redrive" && a.Route != "to-A" {
+		if a := other.last(); a.Route != "redrive" && a.Route != "to-A" {
 			t.Errorf("route of a redriven attempt = %q", a.Route)
 		}
 	})

@@ -51,7 +51,7 @@ var endOfTime = time.UnixMicro(math.MaxInt64)
 // holdAll parks what waits for one handler, as long as it is not configured.
 func (r *Router) holdAll(ctx context.Context, name string) (held int, err error) {
 	for r.dispatcher(name) == nil {
-		list, next, err := r.store.Due(ctx, event.DueQuery{Handler: name, Now: endOfTime, Limit: page, Bytes: readyBytes})
+		list, next, err := r.store.Due(ctx, event.DueQuery{Handler: name, Now: endOfTime, Limit: page, Bytes: heldBytes})
 		if err != nil {
 			return held, err
 		}

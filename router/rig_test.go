@@ -42,6 +42,18 @@ func (s *script) Deliver(_ context.Context, a *event.Attempt) event.Answer {
 	return s.answers[min(a.Number, len(s.answers))-1]
 }
 
+func (s *script) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.calls)
+}
+
+func (s *script) last() event.Attempt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[len(s.calls)-1]
+}
+
 type deliver func(context.Context, *event.Attempt) event.Answer
 
 func (f deliver) Deliver(ctx context.Context, a *event.Attempt) event.Answer { return f(ctx, a) }

@@ -216,7 +216,8 @@ func (r *Router) Handlers() []event.HandlerInfo {
 	list := make([]event.HandlerInfo, 0, len(dispatchers))
 	for _, name := range slices.Sorted(maps.Keys(dispatchers)) {
 		info := dispatchers[name].info()
-		info.Queue, info.Retries = r.store.Waiting(name)
+		waiting, retries := r.store.Waiting(name)
+		info.Queue, info.Retries = info.Queue+waiting, retries
 		list = append(list, info)
 	}
 	return list

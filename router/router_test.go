@@ -47,8 +47,8 @@ func TestManyEventsThroughFewSlots(t *testing.T) {
 	for _, id := range ids {
 		x.await(id, event.Completed)
 	}
-	if len(h.calls) != n {
-		t.Errorf("%d executions; want %d", len(h.calls), n)
+	if h.count() != n {
+		t.Errorf("%d executions; want %d", h.count(), n)
 	}
 }
 

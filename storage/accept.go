@@ -87,8 +87,12 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 	seq := t.db.nextSeq
 	t.db.nextSeq++
 	a.Event.Seq = seq
-	t.heads.add(seq, head)
-	t.bodies.add(seq, a.Payload)
+	if err := t.heads.append(b.heads, seq, head); err != nil {
+		return err
+	}
+	if err := t.bodies.append(b.payloads, seq, a.Payload); err != nil {
+		return err
+	}
 	offset := uint32(seq - b.first) // below segmentEvents
 	if _, correlation, _, err := headIDs(head); err == nil {
 		b.open.Load().addHead([]byte(a.Event.ID), correlation, offset)

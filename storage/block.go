@@ -1,6 +1,10 @@
 package storage
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	bolt "go.etcd.io/bbolt"
+)
 
 // A block holds the records of consecutive events that were committed
 // together, under the seq of the first. Compared with a key for each record it
@@ -15,9 +19,12 @@ const blockVersion = 1
 const (
 	blockHeader = 5
 	blockEntry  = 8
-	// maxBlock bounds a block's records, so that a reader of one payload does
-	// not page in much more than it asked for.
-	maxBlock = 1 << 20
+	// maxBlock bounds an encoded block of several records. bbolt puts at least
+	// two values into a page with its overflow, and copies the last of them with
+	// every commit that adds one: larger blocks cost more to append to, smaller
+	// ones leave more ends of pages unused. Two of this size, with what bbolt
+	// puts around them, are just 32 KiB.
+	maxBlock = 16<<10 - 32
 )
 
 // block collects records for one value.
@@ -35,7 +42,11 @@ func (b *block) add(seq uint64, record []byte) {
 	b.size += len(record)
 }
 
-func (b *block) full() bool { return b.size >= maxBlock }
+// fits reports whether a record of n bytes may go into the same block.
+func (b *block) fits(n int) bool {
+	k := len(b.records)
+	return k == 0 || blockHeader+blockEntry*(k+1)+b.size+n <= maxBlock
+}
 
 // record returns the record of an event that is still waiting to be written.
 func (b *block) record(seq uint64) ([]byte, bool) {
@@ -59,7 +70,27 @@ func (b *block) encode() []byte {
 	return out
 }
 
-func (b *block) reset() { b.records, b.size = b.records[:0], 0 }
+// append adds a record, to a new block when the last one is full.
+func (b *block) append(to *bolt.Bucket, seq uint64, record []byte) error {
+	if !b.fits(len(record)) {
+		if err := b.flush(to); err != nil {
+			return err
+		}
+	}
+	b.add(seq, record)
+	return nil
+}
+
+// flush writes what was collected.
+func (b *block) flush(to *bolt.Bucket) error {
+	if len(b.records) == 0 {
+		return nil
+	}
+	err := to.Put(key8(b.first), b.encode())
+	clear(b.records)
+	b.records, b.size = b.records[:0], 0
+	return err
+}
 
 // blockCount returns the number of records in an encoded block.
 func blockCount(v []byte) (uint64, error) {

@@ -72,28 +72,17 @@ func (t *transaction) finish() error {
 }
 
 func (t *transaction) flushBlocks() error {
-	if len(t.heads.records) == 0 {
+	if t.current == nil {
 		return nil
 	}
-	key := key8(t.heads.first)
-	if err := t.current.heads.Put(key, t.heads.encode()); err != nil {
+	if err := t.heads.flush(t.current.heads); err != nil {
 		return err
 	}
-	if err := t.current.payloads.Put(key, t.bodies.encode()); err != nil {
-		return err
-	}
-	t.heads.reset()
-	t.bodies.reset()
-	return nil
+	return t.bodies.flush(t.current.payloads)
 }
 
 // room returns the segment that takes the next event, a new one if need be.
 func (t *transaction) room() (*segmentBuckets, error) {
-	if t.bodies.full() || t.heads.full() {
-		if err := t.flushBlocks(); err != nil {
-			return nil, err
-		}
-	}
 	last := t.db.lastSegment()
 	if last != nil && !last.full(t.now, t.db.options.segmentEvents) {
 		if t.current == nil {

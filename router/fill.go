@@ -1,0 +1,207 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// stopping is why what is counted is not sent at the end.
+const stopping = "eventd is stopping"
+
+// loop takes what is due until the router or the handler ends.
+func (d *dispatcher) loop() {
+	defer d.close()
+	for {
+		select {
+		case <-d.router.quit:
+			return
+		case <-d.ended:
+			return
+		case <-d.wake:
+		}
+		for d.step() {
+		}
+	}
+}
+
+// close hands back what is still counted ahead. From now on who counts an
+// attempt does so himself.
+func (d *dispatcher) close() {
+	d.mu.Lock()
+	d.closed = true
+	list := d.takeBack()
+	d.mu.Unlock()
+	d.handBack(list, stopping)
+}
+
+// takeBack empties ahead. The caller holds mu.
+func (d *dispatcher) takeBack() []*task {
+	list := d.ahead
+	d.ahead = nil
+	d.counting += len(list) // until they are handed back
+	return list
+}
+
+// step does what can be done now. It returns false when that is nothing before
+// the next wake.
+func (d *dispatcher) step() bool {
+	now := time.Now()
+	back, n := d.look(now)
+	if len(back) > 0 {
+		d.handBack(back, "the handler is paused, resting or configured away")
+		return true
+	}
+	return n > 0 && d.fill(n)
+}
+
+// look returns what is to be handed back, or how many attempts there is room
+// for, which is then reserved, and something due in the store.
+func (d *dispatcher) look(now time.Time) (back []*task, n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now.Before(d.rest) {
+		d.router.alarm.Set(d.name, d.rest) // each time: it knows the soonest time only
+	}
+	if !d.open(now) {
+		return d.takeBack(), 0
+	}
+	n = d.room(now)
+	if !d.backlog || n <= 0 {
+		return nil, 0
+	}
+	d.counting += n
+	d.filling, d.missed = true, false
+	return nil, n
+}
+
+// fill reads the front of the queue from the store and lets it begin. Room for
+// n attempts is reserved. It returns false when the rest must wait.
+func (d *dispatcher) fill(n int) bool {
+	now := clock()
+	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
+		Handler: d.name, Now: now, Limit: n, Bytes: heldBytes,
+	})
+	tasks := make([]*task, 0, len(list))
+	for i := range list {
+		x := &list[i]
+		tasks = append(tasks, &task{event: x.Event, payload: x.Payload, index: x.Index, delivery: x.Delivery, before: x.Delivery})
+	}
+	if err == nil {
+		tasks = d.cautious(tasks)
+		err = d.count(tasks, now)
+	}
+	if err != nil {
+		return d.later(err, now, n)
+	}
+	more := len(tasks) < len(list) || !next.IsZero() && !next.After(now)
+	if !more {
+		d.router.alarm.Set(d.name, next)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.counting -= n - len(tasks)
+	d.filling = false
+	d.backlog = more || d.missed
+	d.relieved(now)
+	return len(tasks) > 0 && d.backlog && 2*d.room(now) >= d.handler.Concurrency+d.flow.ahead(now)
+}
+
+// cautious cuts off the first task, and all behind it, that was in flight in a
+// crash and would be counted ahead of a slot: after the third crash in a row it
+// counts as poison, so it must not be in flight but while it runs.
+func (d *dispatcher) cautious(tasks []*task) []*task {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	free := d.handler.Concurrency - d.running
+	for i, t := range tasks {
+		if t.delivery.Interruptions > 0 && i >= free {
+			return tasks[:i]
+		}
+	}
+	return tasks
+}
+
+// later leaves the queue in the store for a second after an error of it.
+func (d *dispatcher) later(err error, now time.Time, reserved int) bool {
+	if d.router.attempts.Err() == nil {
+		d.router.log.Error().Err(err).Str("handler", d.name).Msg("queue cannot be read or written")
+	}
+	d.mu.Lock()
+	d.counting -= reserved
+	d.filling, d.backlog = false, true
+	d.relieved(now)
+	d.mu.Unlock()
+	d.router.alarm.Set(d.name, now.Add(time.Second))
+	return false
+}
+
+// count counts an attempt of each task, in one commit, and lets them run. After
+// an error none is known to be counted.
+func (d *dispatcher) count(tasks []*task, now time.Time) error {
+	if len(tasks) == 0 {
+		return nil
+	}
+	service := d.configured().Service
+	steps := make([]*step, len(tasks))
+	for i, t := range tasks {
+		steps[i] = d.router.beginStep(t, service, now)
+	}
+	if err := d.router.commit(context.WithoutCancel(d.router.attempts), now, steps...); err != nil {
+		return err
+	}
+	var back []*task
+	for i, t := range tasks {
+		d.mu.Lock()
+		d.bytes += len(t.payload)
+		d.mu.Unlock()
+		if steps[i].Err != nil || t.delivery.Status != event.InProgress {
+			d.release(len(t.payload)) // cancelled, redriven or held meanwhile, or its time is over
+			d.router.takeUpHeld(steps[i])
+			continue
+		}
+		if !d.begin(t) {
+			back = append(back, t)
+		}
+	}
+	d.router.handBack(back, stopping)
+	return nil
+}
+
+// handBack returns to the store what was counted ahead and is not sent. Its
+// room is reserved until then.
+func (d *dispatcher) handBack(list []*task, why string) {
+	if len(list) == 0 {
+		return
+	}
+	d.router.handBack(list, why)
+	d.mu.Lock()
+	d.counting -= len(list)
+	for _, t := range list {
+		d.bytes -= len(t.payload)
+	}
+	d.endIdle()
+	d.mu.Unlock()
+	d.due()
+	if d.router.dispatcher(d.name) == nil {
+		d.router.reconcileSoon() // they wait for nobody
+	}
+}
+
+// handBack makes attempts that were counted, and not made, uncounted.
+func (r *Router) handBack(list []*task, why string) {
+	if len(list) == 0 {
+		return
+	}
+	now := clock()
+	steps := make([]*step, len(list))
+	for i, t := range list {
+		steps[i] = r.uncountStep(t, why, now)
+	}
+	if err := r.commit(context.WithoutCancel(r.attempts), now, steps...); err != nil {
+		r.log.Error().Err(err).Int("events", len(list)).Msg("attempts that are not made stay counted")
+		return
+	}
+	r.logFailed(steps)
+}

@@ -1,0 +1,105 @@
+package router
+
+import (
+	"context"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// outcome is what came of an attempt, until it is stored.
+type outcome struct {
+	handler *Handler
+	task    *task
+	answer  event.Answer
+
+	*step
+	next  event.Delivery
+	entry event.Entry
+	plans []*plan // of the follow-ups
+}
+
+// conclude hands over the outcome of an attempt. The slot is free for the next
+// one while it is stored: outcomes share a commit with those that come meanwhile.
+func (d *dispatcher) conclude(o *outcome) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.outcomes = append(d.outcomes, o)
+	d.settling++
+	if !d.settler {
+		d.settler = true
+		d.router.running.Go(d.settle)
+	}
+}
+
+// settle stores outcomes until there are no more.
+func (d *dispatcher) settle() {
+	var list []*outcome
+	for {
+		d.mu.Lock()
+		d.settling -= len(list)
+		d.freed(time.Now())
+		list, d.outcomes = d.outcomes, nil
+		d.settler = len(list) > 0
+		d.mu.Unlock()
+		if len(list) == 0 {
+			return
+		}
+		d.router.settle(list)
+		if d.router.dispatcher(d.name) == nil {
+			d.router.reconcileSoon() // one may have become RETRY, for nobody
+		}
+	}
+}
+
+// settle stores what came of attempts, with their follow-ups, in one commit,
+// and goes on with them.
+func (r *Router) settle(list []*outcome) {
+	now := clock()
+	steps := make([]*step, len(list))
+	for i, o := range list {
+		r.decide(o, now)
+		steps[i] = o.step
+	}
+	err := r.commit(context.WithoutCancel(r.attempts), now, steps...)
+	for _, o := range list {
+		failed := err
+		if failed == nil {
+			failed = o.Err
+		}
+		if failed != nil {
+			r.withdraw(o.plans)
+			r.log.Error().Err(failed).Str("event_id", o.event.ID).Str("handler", o.handler.Name).Msg("outcome of an attempt is not stored")
+			continue
+		}
+		r.settled(o)
+		for _, p := range o.plans {
+			r.accepted(p, now)
+		}
+		r.takeUpHeld(o.step)
+	}
+}
+
+// decide plans the step that an answer makes.
+func (r *Router) decide(o *outcome, now time.Time) {
+	h, t, a := o.handler, o.task, &o.answer
+	o.next, o.entry = settle(t.delivery, h.Policy, a, now, chance())
+	o.plans = r.followUps(h, t, a, now)
+	effects := &event.Effects{Outbox: r.deadLetters(t.event, o.next, o.entry.Detail), Sent: a.Sent}
+	for i := range effects.Sent {
+		effects.Sent[i].CreatedBy, effects.Sent[i].CreatedAt = h.Service, now
+	}
+	for _, p := range o.plans {
+		effects.FollowUps = append(effects.FollowUps, &p.Admission)
+	}
+	o.step = newStep(t.event, func(s *event.State) (*event.Effects, error) {
+		d, err := current(s, t, event.InProgress)
+		if err != nil {
+			return nil, err
+		}
+		*d = o.next
+		s.Timeline = append(s.Timeline, o.entry)
+		s.UpdatedBy, s.UpdatedAt = h.Service, now
+		return effects, nil
+	})
+}
