@@ -68,7 +68,7 @@ func deliverer(c *config.Config, name string, h *config.Handler, p handler.Publi
 	switch h.Kind() {
 	case config.KindHTTP, config.KindUnix:
 		return handler.NewHTTP(handler.HTTPOptions{
-			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout, Concurrency: h.Concurrency,
+			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
 			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
 		})
 	case config.KindTopic:

@@ -10,6 +10,24 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
+// Field is one header.
+type Field struct{ Name, Value string }
+
+// Fields are headers. No name is there twice.
+type Fields []Field
+
+func (h *Fields) index(name string) int {
+	for i := range *h {
+		if (*h)[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// add sets a header that is not there yet. The name must be canonical, the value valid.
+func (h *Fields) add(name, value string) { *h = append(*h, Field{name, value}) }
+
 // Encode returns what is sent out for an attempt. The names of the headers are
 // in canonical form, no header is there twice, and all may be sent as they
 // are: what HTTP cannot carry is percent-encoded in attributes of CloudEvents
@@ -17,14 +35,15 @@ import (
 //
 // CeSource is the CloudEvents source of events that came without one; the
 // source service is appended to it as a path. An event without message type
-// goes out raw, for it is no CloudEvent. The body is the payload itself but in
-// structured form: it must not be changed. The header is the caller's own.
-func Encode(a *event.Attempt, f Format, ceSource string) (header map[string][]string, body []byte) {
+// goes out raw, for it is no CloudEvent. The headers are written over those in
+// buffer, which may be nil. The body is the payload itself but in structured
+// form: it must not be changed.
+func Encode(buffer Fields, a *event.Attempt, f Format, ceSource string) (fields Fields, body []byte) {
 	e := a.Event
 	if e.MessageType == "" {
 		f = Raw
 	}
-	h := newHeaders(16 + len(e.Attributes) + len(e.Headers))
+	h := buffer[:0]
 	body = a.Payload
 	switch f {
 	case Structured:
@@ -40,42 +59,25 @@ func Encode(a *event.Attempt, f Format, ceSource string) (header map[string][]st
 	}
 	h.travelling(e, f)
 	h.own(a)
-	return h.names, body
-}
-
-// headers collects header fields. All values lie in one array.
-type headers struct {
-	names  map[string][]string
-	values []string
-}
-
-func newHeaders(n int) *headers {
-	return &headers{names: make(map[string][]string, n), values: make([]string, 0, n)}
-}
-
-// add sets a header. The name must be canonical, the value valid.
-func (h *headers) add(name, value string) {
-	h.values = append(h.values, value)
-	n := len(h.values)
-	h.names[name] = h.values[n-1 : n : n]
+	return h, body
 }
 
 // own adds what eventd says of every attempt.
-func (h *headers) own(a *event.Attempt) {
+func (h *Fields) own(a *event.Attempt) {
 	h.add("Webhook-Id", safe(a.Event.ID))
 	h.add("Eventd-Attempt", strconv.Itoa(a.Number))
 	h.add("Eventd-Route", safe(a.Route))
 	h.add("Eventd-Table", a.Event.Table.String())
 	for _, name := range []string{"traceparent", "tracestate"} {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		if v := a.Event.Attributes[name]; v != "" && validValue(v) && h.names[canonical] == nil {
+		if v := a.Event.Attributes[name]; v != "" && validValue(v) && h.index(canonical) < 0 {
 			h.add(canonical, v)
 		}
 	}
 }
 
 // bare adds what a handler without CloudEvents needs to know.
-func (h *headers) bare(e *event.Event) {
+func (h *Fields) bare(e *event.Event) {
 	for _, v := range []struct{ name, value string }{
 		{"Eventd-Message-Type", e.MessageType}, {"Correlation-Id", e.CorrelationID}, {"Causation-Id", e.CausationID},
 	} {
@@ -88,7 +90,7 @@ func (h *headers) bare(e *event.Event) {
 // travelling adds the headers that the event arrived with, none of which has
 // the name of one of eventd's own. Of two whose names differ in case only, the
 // one with the smaller value is sent, at each attempt the same.
-func (h *headers) travelling(e *event.Event, f Format) {
+func (h *Fields) travelling(e *event.Event, f Format) {
 	for name, value := range e.Headers {
 		if !validName(name) || !validValue(value) || !travels(strings.ToLower(name)) {
 			continue
@@ -97,14 +99,16 @@ func (h *headers) travelling(e *event.Event, f Format) {
 		if f == Structured && canonical == "Content-Encoding" {
 			continue // it was about the payload, which is no longer the body
 		}
-		if other := h.names[canonical]; other == nil || value < other[0] {
+		if i := h.index(canonical); i < 0 {
 			h.add(canonical, value)
+		} else if value < (*h)[i].Value {
+			(*h)[i].Value = value
 		}
 	}
 }
 
 // binary adds the attributes of a CloudEvent in binary mode.
-func (h *headers) binary(e *event.Event, ceSource string) {
+func (h *Fields) binary(e *event.Event, ceSource string) {
 	eachAttribute(e, ceSource, func(name, value string) {
 		h.add(attributeHeader(name), encodeValue(value))
 	})

@@ -17,11 +17,11 @@ import (
 func broken(ctx context.Context, timeout time.Duration, err error) event.Answer {
 	a := event.Answer{Outcome: event.Again, Reason: event.Network, Detail: detailOf([]byte(err.Error()))}
 	var slow net.Error
-	switch cause := context.Cause(ctx); {
-	case errors.Is(cause, errTimeout):
-		a.Reason, a.Detail = event.Timeout, fmt.Sprintf("no whole answer within %v", timeout)
-	case cause != nil:
+	switch {
+	case ctx.Err() != nil:
 		a.Reason, a.Detail = event.Interrupted, "eventd ended the attempt before there was an answer"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		a.Reason, a.Detail = event.Timeout, fmt.Sprintf("no whole answer within %v", timeout)
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, os.ErrNotExist): // no such socket
 		a.Reason = event.Refused
 	case errors.As(err, &slow) && slow.Timeout():

@@ -5,7 +5,7 @@
 // Each kind has a Deliver(ctx, attempt), which makes one attempt and returns an
 // [event.Answer] that says all; there is no error beside it. What holds always:
 //   - One Deliver is at most one execution: redirects are not followed and
-//     nothing is sent a second time, by the transport neither.
+//     nothing is sent a second time.
 //   - Deliver ends within the handler's timeout, or soon after its context ends;
 //     the answer is then `interrupted`.
 //   - Of an answer at most [MaxReply] bytes are read and [event.MaxDetail] kept.
@@ -15,6 +15,6 @@
 // has returned.
 //
 // Reading order: classify.go (what a status means, the part without I/O),
-// http.go (one attempt), transport.go (how requests leave), reply.go (follow-ups
-// and details), topic.go, log.go.
+// http.go (one attempt), pool.go and connection.go (how requests leave), reply.go
+// (follow-ups and details), topic.go, log.go.
 package handler

@@ -1,52 +1,53 @@
 package handler
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/eventd-io/eventd/envelope"
 	"github.com/eventd-io/eventd/event"
+	"golang.org/x/net/http/httpguts"
 )
 
-// Defaults of handlers.
-const (
-	DefaultTimeout     = 10 * time.Second
-	DefaultConcurrency = 64
-)
+// DefaultTimeout is that of handlers which name none.
+const DefaultTimeout = 10 * time.Second
 
 // HTTPOptions configure an [HTTP]. One of URL and Socket is set.
 type HTTPOptions struct {
-	URL         string // http or https; userinfo in it becomes basic authentication
-	Socket      string // path of a unix socket
-	Path        string // of the request over the socket; default /
-	Timeout     time.Duration
-	Concurrency int // most connections
-	Format      envelope.Format
-	Headers     map[string]string // sent with each request; they win over those of the event. Host is settable
-	RetryOn     []string          // see [ParseRetryOn]
-	Source      string            // CloudEvents source of events that came without one
+	URL     string // http or https; userinfo in it becomes basic authentication
+	Socket  string // path of a unix socket
+	Path    string // of the request over the socket; default /
+	Timeout time.Duration
+	Format  envelope.Format
+	Headers map[string]string // sent with each request; they win over those of the event. Host is settable
+	RetryOn []string          // see [ParseRetryOn]
+	Source  string            // CloudEvents source of events that came without one
 }
 
-// HTTP posts events to an endpoint.
+// HTTP posts events to an endpoint, over HTTP/1.1.
+//
+// It keeps its connections itself and writes every request once: the clients
+// there are send some of them again on their own when a connection turns out to
+// be closed, and over HTTP/2 when the server refuses a stream, so that
+// executions would exceed the attempts on record.
 type HTTP struct {
-	transport *http.Transport
-	request   http.Request // what all requests have in common
-	fixed     http.Header
-	target    string
-	socket    bool
-	timeout   time.Duration
-	format    envelope.Format
-	source    string
-	retryOn   *RetryOn
+	pool    *pool
+	first   []byte // the request line and the headers that all requests have
+	fixed   http.Header
+	target  string
+	socket  bool
+	timeout time.Duration
+	format  envelope.Format
+	source  string
+	retryOn *RetryOn
 }
 
 // NewHTTP returns a handler that has no connection yet. Close it after use.
@@ -54,9 +55,6 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != ""}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout
-	}
-	if o.Concurrency <= 0 {
-		o.Concurrency = DefaultConcurrency
 	}
 	u, err := endpoint(o)
 	if err != nil {
@@ -70,11 +68,40 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 		return nil, err
 	}
 	h.setUser(u)
-	h.request = http.Request{Method: http.MethodPost, URL: u, Host: h.fixed.Get("Host"),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}
-	h.fixed.Del("Host")
-	h.transport = newTransport(o.Socket, o.Concurrency, h.timeout)
+	host, err := hostOf(u)
+	if err != nil {
+		return nil, err
+	}
+	h.pool = newPool(o.Socket, u.Scheme, host)
+	h.first = h.beginning(u, host)
 	return h, nil
+}
+
+// hostOf returns the host and port of a URL as they go over the wire: without
+// zone, and with what is not ASCII encoded.
+func hostOf(u *url.URL) (string, error) {
+	host, err := httpguts.PunycodeHostPort(u.Host)
+	if err != nil {
+		return "", fmt.Errorf("the host %q of the URL cannot be looked up", u.Host)
+	}
+	return host, nil
+}
+
+// beginning returns the request line and the headers that all requests have.
+func (h *HTTP) beginning(u *url.URL, host string) []byte {
+	if fixed := h.fixed.Get("Host"); fixed != "" {
+		host = fixed
+	}
+	if zone := strings.IndexByte(host, '%'); zone >= 0 && strings.HasPrefix(host, "[") {
+		host = host[:zone] + host[strings.LastIndexByte(host, ']'):]
+	}
+	b := []byte("POST " + u.RequestURI() + " HTTP/1.1\r\nHost: " + host + "\r\n")
+	for name, values := range h.fixed {
+		if name != "Host" {
+			b = appendHeader(b, name, values[0])
+		}
+	}
+	return b
 }
 
 // endpoint returns the URL to post to.
@@ -135,67 +162,79 @@ func target(o HTTPOptions, u *url.URL) string {
 	return o.Socket + ":" + u.EscapedPath()
 }
 
-// Close lets go of idle connections. Those in use end with their attempt.
-func (h *HTTP) Close() { h.transport.CloseIdleConnections() }
-
-// errTimeout is the cause of a context that ended because the attempt took too long.
-var errTimeout = errors.New("attempt took too long")
+// Close closes idle connections. Those in use end with their attempt.
+func (h *HTTP) Close() { h.pool.close() }
 
 // Deliver posts the event once.
 func (h *HTTP) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	start := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, h.timeout, errTimeout)
-	defer cancel()
-	answer := h.exchange(ctx, a)
+	answer := h.exchange(ctx, a, start.Add(h.timeout))
 	answer.Took = time.Since(start)
 	return answer
 }
 
-func (h *HTTP) exchange(ctx context.Context, a *event.Attempt) event.Answer {
-	response, err := h.transport.RoundTrip(h.newRequest(ctx, a))
+func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Time) event.Answer {
+	c, err := h.pool.get(ctx, deadline)
 	if err != nil {
-		return h.failure(ctx, 0, err)
+		return broken(ctx, h.timeout, err)
 	}
-	defer response.Body.Close()
-	answer := classify(response.StatusCode, response.Header, h.retryOn, time.Now())
-	if response.StatusCode == http.StatusSwitchingProtocols {
-		return answer // what follows is no HTTP
+	var payload []byte
+	c.fields, payload = envelope.Encode(c.fields, a, h.format, h.source)
+	c.buffer = h.head(c.buffer[:0], c.fields, len(payload))
+	response, err := c.exchange(payload) //nolint:bodyclose // the body is read to its end, or the connection closed
+	if err != nil {
+		c.close()
+		return broken(ctx, h.timeout, err)
 	}
-	if response.StatusCode == http.StatusOK && envelope.IsCloudEvent(response.Header) {
-		err = readFollowUps(response, &answer)
-	} else {
-		answer.Detail, err = readDetail(response)
-	}
+	answer, err := h.read(response, &c.body)
 	// An answer that breaks off says nothing of success: a server that fails
 	// half-way has sent its status before. A failure it stays either way.
 	if err != nil && answer.Outcome == event.Done {
-		return h.failure(ctx, response.StatusCode, err)
+		answer = broken(ctx, h.timeout, err)
+		answer.Code = response.StatusCode
+	}
+	if c.reusable(response) {
+		h.pool.put(c)
+	} else {
+		c.close()
 	}
 	return answer
 }
 
-// newRequest builds the request for an attempt. It has no GetBody, and the
-// transport knows its body to be in memory: one packet for a small event.
-func (h *HTTP) newRequest(ctx context.Context, a *event.Attempt) *http.Request {
-	header, body := envelope.Encode(a, h.format, h.source)
-	if header["User-Agent"] == nil {
-		header["User-Agent"] = userAgent
+// read says what an answer means. An error is one of the connection.
+func (h *HTTP) read(response *http.Response, body io.Reader) (answer event.Answer, err error) {
+	answer = classify(response.StatusCode, response.Header, h.retryOn, time.Now())
+	switch {
+	case response.StatusCode == http.StatusSwitchingProtocols: // what follows is no HTTP
+	case response.StatusCode == http.StatusOK && envelope.IsCloudEvent(response.Header):
+		err = readFollowUps(response, body, &answer)
+	default:
+		answer.Detail, err = readDetail(response, body)
 	}
-	maps.Copy(header, h.fixed)
-	preventResend(header)
-	r := h.request.WithContext(ctx)
-	r.Header = header
-	if len(body) > 0 {
-		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	}
-	return r
+	return answer, err
 }
 
-var userAgent = []string{"eventd"}
+// head appends everything of a request that stands before its payload.
+func (h *HTTP) head(b []byte, fields envelope.Fields, length int) []byte {
+	b = append(b, h.first...)
+	agent := h.fixed["User-Agent"] != nil
+	for _, f := range fields {
+		if h.fixed[f.Name] == nil {
+			b = appendHeader(b, f.Name, f.Value)
+			agent = agent || f.Name == "User-Agent"
+		}
+	}
+	if !agent {
+		b = appendHeader(b, "User-Agent", "eventd")
+	}
+	b = append(b, "Content-Length: "...)
+	b = strconv.AppendInt(b, int64(length), 10)
+	return append(b, "\r\n\r\n"...)
+}
 
-// failure says what an exchange means that did not come to its end.
-func (h *HTTP) failure(ctx context.Context, code int, err error) event.Answer {
-	answer := broken(ctx, h.timeout, err)
-	answer.Code = code
-	return answer
+func appendHeader(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
 }

@@ -67,14 +67,6 @@ func TestDeliverRequest(t *testing.T) {
 	}
 }
 
-// The proxies of the environment are never used for 127.0.0.1, so that a
-// request here cannot tell.
-func TestNoProxy(t *testing.T) {
-	if newHTTP(t, HTTPOptions{URL: "http://192.0.2.1"}).transport.Proxy != nil {
-		t.Error("the transport asks for a proxy")
-	}
-}
-
 func TestDeliverFormats(t *testing.T) {
 	s, last := serve(t, nil)
 	deliver(t, HTTPOptions{URL: s.URL, Format: envelope.Structured}, attempt(`{"a":1}`))
@@ -299,8 +291,7 @@ func TestDeliverOverTLSStaysWithHTTP1(t *testing.T) {
 	s.StartTLS()
 	defer s.Close()
 	h := newHTTP(t, HTTPOptions{URL: s.URL})
-	h.transport.TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	h.transport.TLSClientConfig.NextProtos = nil
+	h.pool.tls.RootCAs = s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	if got := h.Deliver(t.Context(), attempt("{}")); got.Outcome != event.Done || proto.Load() != "HTTP/1.1" {
 		t.Errorf("Deliver = %+v over %v; want HTTP/1.1", got, proto.Load())
 	}

@@ -26,13 +26,13 @@ const (
 // readDetail returns the beginning of a body as text, and reads on to its end
 // so that the connection can be used again. A body over [MaxReply] costs the
 // connection. An error is one of the connection.
-func readDetail(response *http.Response) (string, error) {
+func readDetail(response *http.Response, body io.Reader) (string, error) {
 	if response.ContentLength == 0 {
 		return redirect(response), nil
 	}
-	head, err := readUpTo(response, event.MaxDetail)
+	head, err := readUpTo(body, response.ContentLength, event.MaxDetail)
 	if err == nil && len(head) == event.MaxDetail {
-		_, err = io.CopyN(io.Discard, response.Body, MaxReply-event.MaxDetail)
+		_, err = io.CopyN(io.Discard, body, MaxReply-event.MaxDetail)
 	}
 	if errors.Is(err, io.EOF) {
 		err = nil
@@ -43,10 +43,11 @@ func readDetail(response *http.Response) (string, error) {
 	return detailOf(head), err
 }
 
-// readUpTo reads n bytes of a body, or all of it when it has less.
-func readUpTo(response *http.Response, n int) ([]byte, error) {
+// readUpTo reads n bytes of a body, or all of it when it has less. A negative
+// length is unknown.
+func readUpTo(body io.Reader, length int64, n int) ([]byte, error) {
 	size := firstRead
-	if length := response.ContentLength; length >= 0 {
+	if length >= 0 {
 		size = int(min(length, int64(n-1))) + 1 // one more to meet the end
 	}
 	b := make([]byte, 0, size)
@@ -54,7 +55,7 @@ func readUpTo(response *http.Response, n int) ([]byte, error) {
 		if len(b) == cap(b) {
 			b = append(b, 0)[:len(b)]
 		}
-		m, err := response.Body.Read(b[len(b):min(cap(b), n)])
+		m, err := body.Read(b[len(b):min(cap(b), n)])
 		b = b[:len(b)+m]
 		if errors.Is(err, io.EOF) {
 			return b, nil
@@ -103,12 +104,12 @@ func detailOf(b []byte) string {
 
 // readFollowUps reads the events of an answer. Those that cannot be taken make
 // it a bad reply. An error is one of the connection.
-func readFollowUps(response *http.Response, answer *event.Answer) error {
-	body, err := readUpTo(response, MaxReply+1)
+func readFollowUps(response *http.Response, body io.Reader, answer *event.Answer) error {
+	data, err := readUpTo(body, response.ContentLength, MaxReply+1)
 	if err != nil {
 		return err
 	}
-	if answer.FollowUps, err = followUps(response.Header, body); err != nil {
+	if answer.FollowUps, err = followUps(response.Header, data); err != nil {
 		answer.Outcome, answer.Reason = event.Never, event.BadReply
 		answer.Detail = detailOf([]byte(err.Error()))
 	}

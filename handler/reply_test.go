@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/eventd-io/eventd/envelope"
 	"github.com/eventd-io/eventd/event"
 )
 
@@ -199,7 +200,7 @@ func FuzzDetail(f *testing.F) {
 
 func BenchmarkDeliver(b *testing.B) {
 	s := newScripted(b, func(x *exchange) { x.say(fine) })
-	h := newHTTP(b, HTTPOptions{URL: s.url(), Concurrency: 8})
+	h := newHTTP(b, HTTPOptions{URL: s.url()})
 	a := attempt(fmt.Sprintf(`{"note":"%s"}`, strings.Repeat("x", 1000)))
 	b.ReportAllocs()
 	b.SetParallelism(4)
@@ -212,11 +213,14 @@ func BenchmarkDeliver(b *testing.B) {
 	})
 }
 
-func BenchmarkNewRequest(b *testing.B) {
+func BenchmarkRequestHead(b *testing.B) {
 	h := newHTTP(b, HTTPOptions{URL: "http://127.0.0.1:1/events", Headers: map[string]string{"Authorization": "Bearer x"}})
 	a := attempt(fmt.Sprintf(`{"note":"%s"}`, strings.Repeat("x", 1000)))
+	var fields envelope.Fields
+	var buffer []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		h.newRequest(b.Context(), a)
+		fields, _ = envelope.Encode(fields, a, envelope.Binary, "")
+		buffer = h.head(buffer[:0], fields, len(a.Payload))
 	}
 }

@@ -166,7 +166,7 @@ func TestExecutionsNeverExceedAttemptsAtOnce(t *testing.T) {
 			x.reset()
 		}
 	})
-	h := newHTTP(t, HTTPOptions{URL: s.url(), Concurrency: workers, Headers: map[string]string{"Idempotency-Key": "k"}})
+	h := newHTTP(t, HTTPOptions{URL: s.url(), Headers: map[string]string{"Idempotency-Key": "k"}})
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() {

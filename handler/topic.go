@@ -75,6 +75,9 @@ func (t *Topic) Kind() string { return "topic" }
 // Target returns the subject.
 func (t *Topic) Target() string { return t.Subject }
 
+// errTimeout is the cause of a context that ended because the attempt took too long.
+var errTimeout = errors.New("attempt took too long")
+
 // Deliver publishes the event once and waits for the acknowledgement. The
 // message id keeps the server from storing it twice when an attempt is made
 // again though the server had stored the event.
@@ -93,10 +96,10 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 }
 
 func (t *Topic) publication(a *event.Attempt) event.Publication {
-	header, body := envelope.Encode(a, t.Format, t.Source)
-	h := make(map[string]string, len(header)+4)
-	for name, values := range header {
-		h[natsName(name)] = values[0]
+	fields, body := envelope.Encode(make(envelope.Fields, 0, 24), a, t.Format, t.Source)
+	h := make(map[string]string, len(fields)+4)
+	for _, f := range fields {
+		h[natsName(f.Name)] = f.Value
 	}
 	if t.Format == envelope.Binary {
 		addValid(h, "Correlation-Id", a.Event.CorrelationID)
