@@ -5,10 +5,10 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 LINTER   = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build test race lint fuzz crash bench demo check image clean
+.PHONY: help build test race lint fuzz crash bench bench-quick demo check image clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 build: ## build bin/eventd, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/eventd ./cmd/eventd
@@ -23,6 +23,7 @@ lint: ## format, vet, linters
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(GO) vet ./...
 	$(GO) run $(LINTER) run ./...
+	cd bench && $(GO) vet ./... && $(GO) run $(LINTER) run ./...
 
 fuzz: ## each fuzz test for FUZZTIME (default 20000x: so many inputs)
 	.ci/fuzz $(FUZZTIME)
@@ -30,8 +31,12 @@ fuzz: ## each fuzz test for FUZZTIME (default 20000x: so many inputs)
 crash: ## kill the daemon again and again under load; nothing may be lost
 	EVENTD_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 15m -run TestKill -v ./cmd/eventd
 
-bench: ## events/s against a hand-written loop, in one run
-	$(GO) run ./bench
+bench: ## the whole report, into docs/performance.* (an hour or two, an idle machine)
+	cd bench && $(GO) run . -rounds 5 -messages 300000 -stored 5000000 \
+		-json ../docs/performance.json -svg ../docs/performance.svg -markdown ../docs/performance.md all
+
+bench-quick: ## every scenario once, small
+	cd bench && $(GO) run . -rounds 1 -messages 20000 -stored 200000 -load 3s -warmup 1s all
 
 demo: ## the payments example, to its end
 	$(GO) run ./examples/payments

@@ -60,7 +60,7 @@ func drawing(t *testing.T) map[string][]string {
 }
 
 // listImports returns what each package of the product imports of this module.
-// Examples, the bench and packages that only hold tests or files are left out.
+// Examples and packages that only hold tests or files are left out.
 func listImports(t *testing.T) map[string][]string {
 	t.Helper()
 	out := goList(t, "-f", `{{if .GoFiles}}{{.ImportPath}} {{join .Imports " "}}{{end}}`, "./...")
@@ -71,7 +71,7 @@ func listImports(t *testing.T) map[string][]string {
 			continue
 		}
 		pkg := strings.TrimPrefix(fields[0], module)
-		if strings.HasPrefix(pkg, "examples/") || strings.HasPrefix(pkg, "bench") || strings.HasPrefix(pkg, "deploy") {
+		if strings.HasPrefix(pkg, "examples/") || strings.HasPrefix(pkg, "deploy") {
 			continue
 		}
 		list[pkg] = nil

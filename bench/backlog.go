@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+const (
+	batch   = 1000 // events in a POST of the backlog; the API takes no more
+	posters = 4    // at the same time
+	finds   = 2000 // events that are looked for
+	ids     = 1 << 40
+)
+
+// backlogs compares an empty store with one full of finished events.
+func backlogs(b *bench) []variant {
+	o := order{workers: b.workers}
+	return []variant{
+		{"empty", func(ctx context.Context, w *world) (sample, error) { return w.drain(ctx, b.own(), o) }},
+		{"stored", func(ctx context.Context, w *world) (sample, error) { return w.drainStored(ctx, b.own(), o) }},
+	}
+}
+
+// drainStored is a drain into a copy of the backlog, after which some of the old
+// events are looked for.
+func (w *world) drainStored(ctx context.Context, s system, o order) (sample, error) {
+	if err := w.buildBacklog(ctx); err != nil {
+		return nil, err
+	}
+	o.data = filepath.Join(w.dir, "data")
+	if err := copyFolder(w.backlog, o.data); err != nil {
+		return nil, err
+	}
+	if err := w.prepare(ctx, o); err != nil {
+		return nil, err
+	}
+	r, err := s.start(w, o)
+	if err != nil {
+		return nil, err
+	}
+	result, err := w.await(ctx, r, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.finish(ctx, r, o, w.messages, result); err != nil {
+		return nil, err
+	}
+	result[kFind], err = w.findAgain(ctx, s, o)
+	return result, err
+}
+
+// findAgain starts the system once more, so that what the search costs is not
+// counted with the drain.
+func (w *world) findAgain(ctx context.Context, s system, o order) (float64, error) {
+	r, err := s.start(w, o)
+	if err != nil {
+		return 0, err
+	}
+	if err := w.awaitReady(ctx, r); err != nil {
+		return 0, err
+	}
+	p99, err := w.find(ctx, r)
+	if err != nil {
+		return 0, err
+	}
+	_, err = r.stop(ctx)
+	return p99, err
+}
+
+// find returns the 99th percentile, in ms, of showing one of the stored events by
+// its id, one after the other on one connection.
+func (w *world) find(ctx context.Context, r *running) (float64, error) {
+	hist := newRecorder()
+	client := newClient(1)
+	defer client.CloseIdleConnections()
+	for range finds {
+		id := storedID(rand.IntN(w.stored))
+		began := time.Now()
+		if err := fetch(ctx, client, http.MethodGet, r.api+"/v1/events/"+id, nil, http.StatusOK); err != nil {
+			return 0, err
+		}
+		hist.record(time.Since(began))
+	}
+	return hist.percentiles().P99, nil
+}
+
+// storedID is the id of the n-th event of the backlog. No message has it.
+func storedID(n int) string { return string(appendID(nil, n+ids)) }
+
+// buildBacklog makes the store once a run: through the API, as a service would.
+func (w *world) buildBacklog(ctx context.Context) error {
+	if w.backlog != "" {
+		return nil
+	}
+	home := filepath.Join(w.folder, "backlog")
+	builder, err := newWorld(w.bench, "backlog", home)
+	if err != nil {
+		return err
+	}
+	progress("storing %d events…", w.stored)
+	data := filepath.Join(w.folder, "backlog-data")
+	if err := builder.store(ctx, data); err != nil {
+		builder.close()
+		return fmt.Errorf("store the backlog: %w", err)
+	}
+	builder.close()
+	w.bench.backlog = data
+	return nil
+}
+
+func (w *world) store(ctx context.Context, data string) error {
+	if err := w.begin(ctx); err != nil {
+		return err
+	}
+	r, err := w.own().start(w, order{workers: w.workers, data: data})
+	if err != nil {
+		return err
+	}
+	if err := w.awaitReady(ctx, r); err != nil {
+		return err
+	}
+	if err := w.postAll(ctx, r); err != nil {
+		return fmt.Errorf("%w\n%s", err, r.tail())
+	}
+	err = wait(ctx, r.process, func() (bool, error) {
+		var s status
+		err := getJSON(ctx, r.api+"/v1/status", &s)
+		return s.Counts["request"]["COMPLETED"] == w.stored, err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = r.stop(ctx)
+	return err
+}
+
+// postAll hands in all events, in batches, several at a time.
+func (w *world) postAll(ctx context.Context, r *running) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	client := newClient(posters)
+	defer client.CloseIdleConnections()
+	firsts := make(chan int)
+	var running sync.WaitGroup
+	for range posters {
+		running.Go(func() {
+			var body []byte
+			for first := range firsts {
+				body = w.appendBatch(body[:0], first)
+				if err := fetch(ctx, client, http.MethodPost, r.api+"/v1/events", body, http.StatusAccepted); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	for first := 0; first < w.stored && ctx.Err() == nil; first += batch {
+		firsts <- first
+		if first%(500*batch) == 0 && first > 0 {
+			progress("%d of %d", first, w.stored)
+		}
+	}
+	close(firsts)
+	running.Wait()
+	return context.Cause(ctx)
+}
+
+// appendBatch adds a batch of events, the payload of each as large as a message.
+func (w *world) appendBatch(b []byte, first int) []byte {
+	b = append(b, '[')
+	for n := first; n < min(first+batch, w.stored); n++ {
+		if n > first {
+			b = append(b, ',')
+		}
+		b = append(b, `{"message_type":"STORED","event_id":"`...)
+		b = append(b, storedID(n)...)
+		b = append(b, `","payload":`...)
+		b = appendMessage(b, n+ids, 0, w.size)
+		b = append(b, '}')
+	}
+	return append(b, ']')
+}
+
+// fetch makes a request and reads the whole answer.
+func fetch(ctx context.Context, client *http.Client, method, url string, body []byte, want int) error {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != want {
+		return fmt.Errorf("%s %s: %s: %.500s", method, url, res.Status, text)
+	}
+	if !json.Valid(text) {
+		return fmt.Errorf("%s %s: the answer is no JSON", method, url)
+	}
+	return nil
+}
+
+// copyFolder copies the files of a folder and syncs them, so that writing them
+// back does not disturb what is measured next.
+func copyFolder(from, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	list, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.IsDir() {
+			err = copyFolder(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
+		} else {
+			err = copyFile(filepath.Join(from, e.Name()), filepath.Join(to, e.Name()))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err = io.Copy(out, in); err == nil {
+		err = out.Sync()
+	}
+	if closed := out.Close(); err == nil {
+		err = closed
+	}
+	return err
+}
