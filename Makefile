@@ -31,7 +31,7 @@ fuzz: ## each fuzz test for FUZZTIME (default 20000x: so many inputs)
 crash: ## kill the daemon again and again under load; nothing may be lost
 	EVENTD_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 15m -run TestKill -v ./cmd/eventd
 
-bench: ## the whole report, into docs/performance.* (an hour or two, an idle machine)
+bench: ## the whole report, into docs/performance.* (long; an idle machine)
 	cd bench && $(GO) run . -rounds 5 -messages 300000 -stored 5000000 \
 		-json ../docs/performance.json -svg ../docs/performance.svg -markdown ../docs/performance.md all
 

@@ -40,18 +40,8 @@ func (w *world) drainStored(ctx context.Context, s system, o order) (sample, err
 	if err := copyFolder(w.backlog, o.data); err != nil {
 		return nil, err
 	}
-	if err := w.prepare(ctx, o); err != nil {
-		return nil, err
-	}
-	r, err := s.start(w, o)
+	result, err := w.drain(ctx, s, o)
 	if err != nil {
-		return nil, err
-	}
-	result, err := w.await(ctx, r, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.finish(ctx, r, o, w.messages, result); err != nil {
 		return nil, err
 	}
 	result[kFind], err = w.findAgain(ctx, s, o)

@@ -80,8 +80,11 @@ func (p *pool) dial(ctx context.Context, deadline time.Time) (*connection, error
 	defer cancel()
 	dialer := net.Dialer{KeepAlive: 15 * time.Second}
 	socket, err := dialer.DialContext(ctx, p.network, p.address)
-	if err != nil || p.tls == nil {
-		return newConnectionOr(socket, err)
+	if err != nil {
+		return nil, err
+	}
+	if p.tls == nil {
+		return newConnection(socket, socket), nil
 	}
 	c := tls.Client(socket, p.tls)
 	if err := c.HandshakeContext(ctx); err != nil {
@@ -89,13 +92,6 @@ func (p *pool) dial(ctx context.Context, deadline time.Time) (*connection, error
 		return nil, err
 	}
 	return newConnection(c, socket), nil
-}
-
-func newConnectionOr(c net.Conn, err error) (*connection, error) {
-	if err != nil {
-		return nil, err
-	}
-	return newConnection(c, c), nil
 }
 
 // put takes a connection back.

@@ -237,3 +237,23 @@ func TestWhatWasInFlightInACrashIsNotCountedAhead(t *testing.T) {
 		}
 	})
 }
+
+// TestFreeSlotsTakeWhatIsCountedAhead: a slot may become free, or new, while no
+// attempt ends that would hand its slot on.
+func TestFreeSlotsTakeWhatIsCountedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, h := stalledRig(t)
+		defer x.stop(time.Millisecond)
+		x.reload(only(withPolicy(withConcurrency(handlerTo("h", h), 2*slots), patient)))
+		want := map[string]bool{"e4": true, "e5": true, "e6": true, "e7": true}
+		for range slots {
+			if id := h.gate.next(t).Event.ID; !want[id] {
+				t.Errorf("%s began; want those that wait longest", id)
+			}
+		}
+		synctest.Wait()
+		if i := x.info("h"); i.InFlight != 2*slots || i.Queue != waiting-2*slots {
+			t.Errorf("%d in flight, %d waiting; want %d, %d", i.InFlight, i.Queue, 2*slots, waiting-2*slots)
+		}
+	})
+}

@@ -249,18 +249,24 @@ func (d *dispatcher) next() *task {
 	now := time.Now()
 	d.flow.count(now)
 	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.open(now) {
-		t := d.ahead[0]
-		d.ahead[0] = nil
-		d.ahead = d.ahead[1:]
-		d.bytes -= len(t.payload)
-		return t
+		return d.first()
 	}
 	d.running--
 	if len(d.ahead) > 0 {
-		d.signal() // to be handed back
+		d.signal() // to be handed back, or begun if the handler takes again by then
 	}
 	d.freed(now)
 	return nil
+}
+
+// first takes the attempt that was counted ahead first, of which there is one.
+// The caller holds mu.
+func (d *dispatcher) first() *task {
+	t := d.ahead[0]
+	d.ahead[0] = nil
+	d.ahead = d.ahead[1:]
+	d.bytes -= len(t.payload)
+	return t
 }
 
 // setPaused pauses or, with "", resumes: at once, and over restarts. What is

@@ -67,6 +67,11 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 	if !d.open(now) {
 		return d.takeBack(), 0
 	}
+	for len(d.ahead) > 0 && d.running < d.handler.Concurrency { // more slots, or a stop that is over already
+		t := d.first()
+		d.running++
+		d.router.running.Go(func() { d.work(t) })
+	}
 	n = d.room(now)
 	if !d.backlog || n <= 0 {
 		return nil, 0
