@@ -71,6 +71,7 @@ func New(o Options) http.Handler {
 	s.registerAll()
 	openHealth(mux, o.Overview)
 	s.serveDescription(mux)
+	serveProfiles(mux)
 	return s.guard(routed(mux))
 }
 

@@ -24,7 +24,9 @@ func (w *world) drain(ctx context.Context, s system, o order) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
+	profiled := w.profile(ctx, r)
 	result, err := w.await(ctx, r, o)
+	profiled()
 	if err != nil {
 		return nil, err
 	}

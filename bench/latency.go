@@ -47,7 +47,9 @@ func (w *world) latency(ctx context.Context, s system, rate int) (sample, error)
 	if err := w.awaitReady(ctx, r); err != nil {
 		return nil, err
 	}
+	profiled := w.profile(ctx, r)
 	did, err := w.load(ctx, rate)
+	profiled()
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ import (
 // Intake takes decoded messages.
 type Intake interface {
 	// Accept stores messages; when it returns nil all of them are on disk, and
-	// they are acknowledged. After an error none is.
+	// they are acknowledged. After an error none is. It does not keep the slice.
 	Accept(ctx context.Context, messages []event.Message) ([]event.Receipt, error)
 }
 
@@ -280,11 +280,12 @@ func (s *Source) decode(m jetstream.Msg) (event.Message, error) {
 // closed and empty. A batch is whatever is waiting: nothing lingers.
 func (s *Source) commit(ctx context.Context, queue <-chan received) (any bool, err error) {
 	var batch []received
+	var messages []event.Message
 	for first := range queue {
 		batch = collect(append(batch[:0], first), queue)
-		messages := make([]event.Message, len(batch))
+		messages = messages[:0]
 		for i := range batch {
-			messages[i] = batch[i].event
+			messages = append(messages, batch[i].event)
 		}
 		// What was pulled is finished even when the source is being stopped.
 		if _, err := s.intake.Accept(context.WithoutCancel(ctx), messages); err != nil {
@@ -294,6 +295,8 @@ func (s *Source) commit(ctx context.Context, queue <-chan received) (any bool, e
 			// A lost acknowledgement makes a redelivery, which is recognised.
 			_ = batch[i].message.Ack()
 		}
+		clear(messages) // and let go of the payloads
+		clear(batch)
 		any = true
 	}
 	return any, nil

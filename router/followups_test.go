@@ -4,12 +4,17 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/storage"
+	"github.com/rs/zerolog"
 )
 
 // replying answers each attempt with so many unnamed follow-ups of a type.
@@ -220,4 +225,56 @@ func TestSentBodiesAreKept(t *testing.T) {
 			t.Errorf("payload row = %+v; want OUT by H with the event's body", p)
 		}
 	})
+}
+
+// patientStore notes how long the last step may wait for others.
+type patientStore struct {
+	prompt
+	mu       sync.Mutex
+	patience time.Duration
+}
+
+func (s *patientStore) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
+	s.mu.Lock()
+	s.patience = patience
+	s.mu.Unlock()
+	return s.prompt.UpdateWithin(ctx, patience, updates...)
+}
+
+// TestOutcomesWaitForACommitToShare where nobody waits for them: not those with
+// follow-ups, and not while something is due.
+func TestOutcomesWaitForACommitToShare(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer  event.Answer
+		patient bool
+	}{"done": {done, true}, "follow-ups": {replying(1, "B"), false}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, err := storage.Open(storage.Options{Path: filepath.Join(t.TempDir(), "eventd.db")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				store := &patientStore{prompt: prompt{db}}
+				r, err := router.New(router.Options{Service: "S", Store: store, Observer: noObserver{}, Log: zerolog.Nop()},
+					router.Config{
+						Routes:   []router.Route{route("A", "h")},
+						Handlers: []router.Handler{handlerTo("h", &script{answers: []event.Answer{c.answer}})},
+					})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Start(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				x := &rig{Router: r, t: t, store: db}
+				defer x.close()
+				synctest.Wait()
+				x.accept(message("e1", "A", "{}"))
+				synctest.Wait()
+				if got := store.patience > 0; got != c.patient {
+					t.Errorf("the outcome may wait %s; patient: %v, want %v", store.patience, got, c.patient)
+				}
+			})
+		})
+	}
 }

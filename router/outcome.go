@@ -41,27 +41,44 @@ func (d *dispatcher) settle() {
 		d.freed(time.Now())
 		list, d.outcomes = d.outcomes, nil
 		d.settler = len(list) > 0
+		patience := d.patience()
 		d.mu.Unlock()
 		if len(list) == 0 {
 			return
 		}
-		d.router.settle(list)
+		d.router.settle(list, patience)
 		if d.router.dispatcher(d.name) == nil {
 			d.router.reconcileSoon() // one may have become RETRY, for nobody
 		}
 	}
 }
 
+// settlePatience is how long outcomes wait for a commit to share while nothing
+// waits for them. A crash in that time makes their attempts count as interrupted.
+const settlePatience = 5 * time.Millisecond
+
+// patience returns how long outcomes may wait for a commit to share: not at all
+// when their room is needed soon. The caller holds mu.
+func (d *dispatcher) patience() time.Duration {
+	if d.backlog || 4*d.taken() > d.handler.Concurrency || d.router.quitting() {
+		return 0
+	}
+	return settlePatience
+}
+
 // settle stores what came of attempts, with their follow-ups, in one commit,
 // and goes on with them.
-func (r *Router) settle(list []*outcome) {
+func (r *Router) settle(list []*outcome, patience time.Duration) {
 	now := clock()
 	steps := make([]*step, len(list))
 	for i, o := range list {
 		r.decide(o, now)
 		steps[i] = o.step
+		if len(o.plans) > 0 {
+			patience = 0 // follow-ups are on their way
+		}
 	}
-	err := r.commit(context.WithoutCancel(r.attempts), now, steps...)
+	err := r.commitWithin(context.WithoutCancel(r.attempts), patience, now, steps...)
 	for _, o := range list {
 		failed := err
 		if failed == nil {

@@ -7,11 +7,12 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// Ledger stores events and their steps. Both methods return once everything is
+// Ledger stores events and their steps. Its methods return once everything is
 // on disk; an error then means that nothing is known to be.
 type Ledger interface {
 	Accept(ctx context.Context, admissions []*event.Admission) error
-	Update(ctx context.Context, updates ...*event.Update) error
+	// UpdateWithin may wait so long for other work to share a commit with.
+	UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error
 }
 
 // Schedule tells what waits.

@@ -333,7 +333,7 @@ func TestReloadThatFailsChangesNothing(t *testing.T) {
 
 // slowStore stores events only when it is told to.
 type slowStore struct {
-	*storage.DB
+	prompt
 	mu     sync.Mutex
 	accept func() // called before the next events are stored
 }
@@ -359,7 +359,7 @@ func TestHandlerRemovedWhileAnEventIsStored(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				store, h := &slowStore{DB: db}, &script{answers: []event.Answer{again}}
+				store, h := &slowStore{prompt: prompt{db}}, &script{answers: []event.Answer{again}}
 				here := only(withPolicy(handlerTo("h", h), late))
 				r, err := router.New(router.Options{Service: "S", Store: store, Observer: noObserver{}, Log: zerolog.Nop()}, here)
 				if err != nil {

@@ -135,13 +135,21 @@ func openUnstarted(t testing.TB, path string, o router.Observer, c router.Config
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := router.New(router.Options{Service: "SERVICE_A", Store: db, Observer: o, Log: zerolog.Nop()}, c)
+	r, err := router.New(router.Options{Service: "SERVICE_A", Store: prompt{db}, Observer: o, Log: zerolog.Nop()}, c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	x := &rig{Router: r, t: t, path: path, store: db}
 	t.Cleanup(x.close)
 	return x
+}
+
+// prompt is a store that never waits for work to share a commit with, so that
+// what a test sees at rest is stored.
+type prompt struct{ *storage.DB }
+
+func (p prompt) UpdateWithin(ctx context.Context, _ time.Duration, updates ...*event.Update) error {
+	return p.DB.UpdateWithin(ctx, 0, updates...)
 }
 
 func (x *rig) close() {

@@ -37,11 +37,17 @@ func newStep(e *event.Event, change func(*event.State) (*event.Effects, error)) 
 // commit stores steps in one transaction and tells which events ended. What
 // became of each is in its Err; after an error none is known to be stored.
 func (r *Router) commit(ctx context.Context, now time.Time, steps ...*step) error {
+	return r.commitWithin(ctx, 0, now, steps...)
+}
+
+// commitWithin is commit that may wait so long for other work to share a commit
+// with.
+func (r *Router) commitWithin(ctx context.Context, patience time.Duration, now time.Time, steps ...*step) error {
 	updates := make([]*event.Update, len(steps))
 	for i, x := range steps {
 		updates[i] = &x.Update
 	}
-	if err := r.store.Update(ctx, updates...); err != nil {
+	if err := r.store.UpdateWithin(ctx, patience, updates...); err != nil {
 		return err
 	}
 	for _, x := range steps {

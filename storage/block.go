@@ -32,6 +32,7 @@ type block struct {
 	first   uint64
 	records [][]byte
 	size    int
+	arena   *arena // for what is encoded; nil to keep it
 }
 
 func (b *block) add(seq uint64, record []byte) {
@@ -58,7 +59,7 @@ func (b *block) record(seq uint64) ([]byte, bool) {
 
 func (b *block) encode() []byte {
 	head := blockHeader + blockEntry*len(b.records)
-	out := make([]byte, head, head+b.size)
+	out := b.arena.take(head + b.size)[:head]
 	out[0] = blockVersion
 	binary.LittleEndian.PutUint32(out[1:], uint32(len(b.records))) // bounded by maxBlock
 	for i, r := range b.records {

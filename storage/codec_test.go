@@ -114,14 +114,14 @@ func fullState() (*state, *names) {
 		},
 	}}
 	n := newNames()
-	encodeState(s, n)
+	encodeState(nil, s, n)
 	return s, n
 }
 
 func TestStateIsReadAsWritten(t *testing.T) {
 	full, names := fullState()
 	for _, s := range []*state{full, {table: event.Inbound, created: t0, State: event.State{Status: event.Unprocessed}}} {
-		b := encodeState(s, names)
+		b := encodeState(nil, s, names)
 		got, err := decodeState(b, names)
 		if err != nil || !reflect.DeepEqual(got, s) {
 			t.Errorf("state = %+v, %v; want %+v", got, err, s)
@@ -154,7 +154,7 @@ func TestStateDoesNotGrow(t *testing.T) {
 		},
 	} {
 		step()
-		if n := len(encodeState(s, names)); n != stateSize {
+		if n := len(encodeState(nil, s, names)); n != stateSize {
 			t.Errorf("state %s has %d bytes; want %d", s.Status, n, stateSize)
 		}
 	}
@@ -280,7 +280,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	}
 	info := segmentInfo{events: 3, created: 4, last: 5}
 	for name, record := range map[string][]byte{
-		"state": encodeState(s, names), "status": encodeState(s, names), "block": blk.encode(), "body": body,
+		"state": encodeState(nil, s, names), "status": encodeState(nil, s, names), "block": blk.encode(), "body": body,
 		"info": info.encode(), "filter": index.filter,
 	} {
 		if err := read[name](record); err != nil {
@@ -315,7 +315,7 @@ func withChecksum(version byte, rest []byte) []byte {
 // the same again after it was written.
 func FuzzDecodeState(f *testing.F) {
 	s, names := fullState()
-	f.Add(encodeState(s, names)[stateHeader:])
+	f.Add(encodeState(nil, s, names)[stateHeader:])
 	f.Add(bytes.Repeat([]byte{0xff}, stateSize))
 	f.Add(append(make([]byte, 10), bytes.Repeat([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, 8)...))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -326,7 +326,7 @@ func FuzzDecodeState(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := decodeState(encodeState(got, names), names)
+		again, err := decodeState(encodeState(nil, got, names), names)
 		if err != nil || !reflect.DeepEqual(again, got) {
 			t.Errorf("state = %+v, %v; want %+v", again, err, got)
 		}

@@ -82,10 +82,18 @@ type DB struct {
 
 	operations chan *operation
 	group      []*operation // the writer's, reused
+	arena      arena        // the writer's
+	patience   *time.Timer  // the writer's
 	closing    chan struct{}
 	written    chan struct{} // closed when the writer has ended
 	closeOnce  sync.Once
 	sealing    sync.WaitGroup
+
+	extending  sync.Mutex   // no commit writes to the file while it is extended
+	used, end  atomic.Int64 // bytes of the file: in use, and with what lies ready
+	extendC    chan struct{}
+	released   int64 // the writer's: what was in use when the mapping was let go of
+	background sync.WaitGroup
 
 	failure     atomic.Pointer[error]
 	stuck       atomic.Bool // a transaction could be neither committed nor rolled back
@@ -136,7 +144,8 @@ func Open(o Options) (*DB, error) {
 	}
 	db := &DB{
 		options: o, log: o.Log, observer: o.Observer, bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames(),
-		operations: make(chan *operation, maxGroup), closing: make(chan struct{}),
+		operations: make(chan *operation, maxGroup), patience: time.NewTimer(0), closing: make(chan struct{}),
+		extendC: make(chan struct{}, 1),
 		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
 	}
 	db.segments.Store(&[]*segment{})
@@ -145,6 +154,7 @@ func Open(o Options) (*DB, error) {
 		return nil, err
 	}
 	go db.write()
+	db.background.Go(db.extend)
 	db.sealFull()
 	return db, nil
 }
@@ -153,6 +163,7 @@ func Open(o Options) (*DB, error) {
 func (db *DB) Close() error {
 	db.closeOnce.Do(func() { close(db.closing) })
 	<-db.written
+	db.background.Wait()
 	db.sealing.Wait() // only now: the writer starts them
 	if db.stuck.Load() {
 		return db.file.Close() // bbolt would wait for a transaction that cannot end

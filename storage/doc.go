@@ -31,6 +31,8 @@
 //
 //   - There is one writer. It takes whatever operations are waiting, applies
 //     them in order and commits them together (group commit).
+//   - The file is extended with zeros ahead of need (extend.go). What lies behind
+//     bbolt's high-water mark belongs to nobody.
 //   - An operation checks everything before it writes anything. What fails after
 //     that fails the whole transaction, and a failed commit is an unknown commit:
 //     the store refuses all further work and says so through [DB.Broken].

@@ -19,6 +19,10 @@ import (
 // need not wait for readers when it grows. It costs no memory.
 const mapSize = 8 << 30
 
+// growStep is by how much bbolt lets the file grow when it was not extended in
+// time: with a sync, and without bytes. See [DB.extend].
+const growStep = 4 << 20
+
 // openStore returns the opened file of a store, which is made if it is missing.
 // A file that cannot be used is left as it was.
 func openStore(o *Options) (*bolt.DB, *os.File, error) {
@@ -37,9 +41,13 @@ func openStore(o *Options) (*bolt.DB, *os.File, error) {
 	if !whole {
 		o.Log.Warn().Str("path", o.Path).Msg("one of the two first pages of the store is damaged, as by a crash in a commit: if it was the newer one, the last commit is missing")
 	}
-	return openFile(o.Path, &bolt.Options{
+	b, f, err := openFile(o.Path, &bolt.Options{
 		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
 	})
+	if err == nil {
+		b.AllocSize = growStep
+	}
+	return b, f, err
 }
 
 // openFile opens a bbolt file that exists. The second result is bbolt's own

@@ -35,8 +35,9 @@ type state struct {
 	spilled int // entries in notes; State.Timeline holds those after them
 }
 
-func encodeState(s *state, names *names) []byte {
-	b := make([]byte, stateHeader+8, 2*stateSize)
+// encodeState appends a record to an empty slice.
+func encodeState(b []byte, s *state, names *names) []byte {
+	b = append(b, make([]byte, stateHeader+8)...)
 	b[0] = stateVersion
 	binary.LittleEndian.PutUint64(b[stateHeader:], micros(s.created))
 	b = append(b, byte(s.Status), byte(s.table))

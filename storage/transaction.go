@@ -52,7 +52,8 @@ func (db *DB) begin(tx *bolt.Tx) *transaction {
 		db: db, tx: tx, now: db.now(),
 		segments: tx.Bucket(bucketSegments), due: tx.Bucket(bucketDue),
 		inflight: tx.Bucket(bucketInflight), parked: tx.Bucket(bucketParked),
-		outbox:  tx.Bucket(bucketOutbox),
+		outbox: tx.Bucket(bucketOutbox),
+		heads:  block{arena: &db.arena}, bodies: block{arena: &db.arena},
 		buckets: make(map[uint64]*segmentBuckets, 2),
 		changed: make(map[*segment]struct{}, 2),
 	}
@@ -156,7 +157,7 @@ func (t *transaction) putState(b *segmentBuckets, seq uint64, from event.Status,
 	if err := t.repark(seq, from, s.Status); err != nil {
 		return err
 	}
-	return b.states.Put(key8(seq), encodeState(s, t.db.names))
+	return b.states.Put(key8(seq), encodeState(t.db.arena.take(2*stateSize), s, t.db.names))
 }
 
 // repark keeps the index of the events that are parked or given up.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/eventd-io/eventd/event"
 )
@@ -12,14 +13,20 @@ import (
 // disk. What became of each is in its Err; the error returned is about all of
 // them, as in [DB.Accept].
 func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.UpdateWithin(ctx, 0, updates...)
+}
+
+// UpdateWithin is [DB.Update] for steps that may wait so long for other work to
+// share a commit with. They do not wait once there is any.
+func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
+	return db.hand(ctx, &operation{patience: patience, apply: func(t *transaction) error {
 		for _, u := range updates {
 			if err := t.update(u); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}})
 }
 
 func (t *transaction) update(u *event.Update) error {

@@ -20,16 +20,22 @@ const (
 // operation is work for the writer. done is closed when it is on disk, or
 // never will be.
 type operation struct {
-	apply  func(*transaction) error
-	weight int // bytes it is about to write
-	err    error
-	done   chan struct{}
+	apply    func(*transaction) error
+	weight   int           // bytes it is about to write
+	patience time.Duration // how long it may wait for others to share a commit with
+	err      error
+	done     chan struct{}
 }
 
-// do hands an operation to the writer and waits until it is on disk. An
-// operation that was handed over is finished even when ctx ends before.
+// do hands an operation to the writer and waits until it is on disk.
 func (db *DB) do(ctx context.Context, weight int, apply func(*transaction) error) error {
-	op := &operation{apply: apply, weight: weight, done: make(chan struct{})}
+	return db.hand(ctx, &operation{apply: apply, weight: weight})
+}
+
+// hand is do for an operation that is filled in but for done. One that was
+// handed over is finished even when ctx ends before.
+func (db *DB) hand(ctx context.Context, op *operation) error {
+	op.done = make(chan struct{})
 	select {
 	case <-db.closing:
 		return ErrClosed
@@ -72,8 +78,8 @@ func (db *DB) write() {
 	}
 }
 
-// take waits for an operation and returns it with all that wait behind it. It
-// never waits for more: groups grow with the load alone.
+// take waits for an operation and returns it with all that wait behind it.
+// Groups grow with the load: only one of patient operations waits for more.
 func (db *DB) take() (group []*operation, ok bool) {
 	var op *operation
 	select {
@@ -85,19 +91,39 @@ func (db *DB) take() (group []*operation, ok bool) {
 			return nil, false
 		}
 	}
-	weight := op.weight
-	group = append(db.group[:0], op) //nolint:gocritic // the array is reused
-	for len(group) < maxGroup && weight < maxGroupBytes {
-		select {
-		case op = <-db.operations:
-			group, weight = append(group, op), weight+op.weight
-			continue
-		default:
+	weight, patience := 0, op.patience
+	group = db.group[:0]
+	for op != nil {
+		group, weight, patience = append(group, op), weight+op.weight, min(patience, op.patience)
+		op = nil
+		if len(group) < maxGroup && weight < maxGroupBytes {
+			op = db.another(patience)
 		}
-		break
 	}
 	db.group = group
 	return group, true
+}
+
+// another returns an operation that waits, or comes while patience lasts; nil
+// if none does.
+func (db *DB) another(patience time.Duration) *operation {
+	select {
+	case op := <-db.operations:
+		return op
+	default:
+	}
+	if patience == 0 {
+		return nil
+	}
+	db.patience.Reset(patience)
+	defer db.patience.Stop()
+	select {
+	case op := <-db.operations:
+		return op
+	case <-db.patience.C:
+	case <-db.closing:
+	}
+	return nil
 }
 
 // commit applies a group in one transaction and makes it durable.
@@ -108,6 +134,7 @@ func (db *DB) commit(group []*operation) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	t, err := db.apply(tx, group)
+	db.arena.reset()
 	if err != nil {
 		db.rollback(tx)
 		return err
@@ -129,10 +156,19 @@ func (db *DB) apply(tx *bolt.Tx, group []*operation) (t *transaction, err error)
 	if err := t.finish(); err != nil {
 		return nil, err
 	}
-	if err := tx.Commit(); err != nil {
+	used := tx.Size() // but for what the commit adds
+	if err := db.commitTx(tx); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
+	db.use(used)
+	db.release(used)
 	return t, nil
+}
+
+func (db *DB) commitTx(tx *bolt.Tx) error {
+	db.extending.Lock()
+	defer db.extending.Unlock()
+	return tx.Commit()
 }
 
 // rollback lets go of a transaction that failed, unless bbolt has done so.

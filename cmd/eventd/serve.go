@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/eventd-io/eventd/daemon"
@@ -34,6 +35,7 @@ func serveCommand() *command {
 // serve runs the daemon and turns signals into what it understands: the first
 // SIGTERM or SIGINT ends it in order, the second at once, SIGHUP reloads.
 func (p *program) serve(ctx context.Context, path string) error {
+	defer runtime.KeepAlive(fitMemory())
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	signals := make(chan os.Signal, 8)
