@@ -89,7 +89,7 @@ func configure(w *world, o order, data string, ports []string) string {
 	}
 	fmt.Fprintf(&b, "handlers:\n  sink: {http: \"%s/\", concurrency: %d}\n  done: {log: {}}\n", w.sink, o.workers)
 	if o.followUp {
-		fmt.Fprintf(&b, "  out: {topic: %s, concurrency: %d}\n", subjectOut, o.workers)
+		fmt.Fprintf(&b, "  out: {topic: %s}\n", subjectOut)
 	}
 	b.WriteString("routes:\n  - {message_type: RQ_A_INIT, handler: sink}\n  - {message_type: STORED, handler: done}\n")
 	if o.followUp {

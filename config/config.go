@@ -146,7 +146,7 @@ type Handler struct {
 	TargetService string            `yaml:"target_service" form:"service" doc:"Whom a published message is meant for, for topic. Default: the handler's service."`
 	Log           *LogHandler       `yaml:"log" doc:"Write events to eventd's own log; it has no options: {}."`
 	Timeout       time.Duration     `yaml:"timeout" min:"1ms" max:"1h" doc:"How long an attempt may take."`
-	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time."`
+	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time. Default for topic: 512."`
 	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for log."`
 	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for log."`
 	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`

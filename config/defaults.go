@@ -54,6 +54,10 @@ func builtIn() Policy {
 	}
 }
 
+// topicConcurrency is the default for topics: a publication costs no one but the
+// time until its PubAck, and servers acknowledge hundreds together.
+const topicConcurrency = 512
+
 func handler() Handler {
 	return Handler{
 		Timeout: 10 * time.Second, Concurrency: 64, Format: "binary", Retry: DefaultPolicy,
@@ -72,7 +76,7 @@ func (c *Config) complete() {
 	}
 	c.completePolicies()
 	for name, h := range c.Handlers {
-		h.complete(name)
+		h.complete(name, func(key string) bool { return c.origin.has(join(join("handlers", name), key)) })
 		c.Handlers[name] = h
 	}
 	for i := range c.Routes {
@@ -145,13 +149,16 @@ func (p Policy) complete(has func(key string) bool) Policy {
 
 // complete fills in the names, and takes out the defaults that do not apply to
 // its kind.
-func (h *Handler) complete(name string) {
+func (h *Handler) complete(name string, has func(key string) bool) {
 	orDefault(&h.Service, name)
 	switch h.Kind() {
 	case KindUnix:
 		orDefault(&h.Path, "/")
 	case KindTopic:
 		orDefault(&h.TargetService, h.Service)
+		if !has("concurrency") {
+			h.Concurrency = topicConcurrency
+		}
 		h.clearRetryOn()
 	case KindLog:
 		h.clearRetryOn()

@@ -14,6 +14,10 @@ import (
 // never sent twice.
 const idleTimeout = 4 * time.Second
 
+// noTime is too short for a farewell to have come since the answer before: a
+// connection that was idle for less is not looked at again.
+const noTime = 50 * time.Microsecond
+
 // pool keeps the idle connections to an endpoint. How many there are in all is
 // up to those who use it.
 type pool struct {
@@ -49,7 +53,7 @@ func newPool(socket, scheme, host string) *pool {
 func (p *pool) get(ctx context.Context, deadline time.Time) (*connection, error) {
 	for c := p.pop(); c != nil; c = p.pop() {
 		c.watch(ctx)
-		if c.SetDeadline(deadline) == nil && c.probe.quiet() {
+		if c.SetDeadline(deadline) == nil && (time.Since(c.since) < noTime || c.probe.quiet()) {
 			return c, nil
 		}
 		c.close()

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/eventd-io/eventd/envelope"
@@ -37,6 +38,7 @@ type TopicOptions struct {
 type Topic struct {
 	TopicOptions
 	publisher Publisher
+	spaces    sync.Pool // of *envelope.Fields
 }
 
 // NewTopic returns a handler that publishes with p. It is an error when the
@@ -96,7 +98,13 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 }
 
 func (t *Topic) publication(a *event.Attempt) event.Publication {
-	fields, body := envelope.Encode(make(envelope.Fields, 0, 24), a, t.Format, t.Source)
+	space, _ := t.spaces.Get().(*envelope.Fields)
+	if space == nil {
+		space = new(envelope.Fields)
+	}
+	defer t.spaces.Put(space)
+	fields, body := envelope.Encode(*space, a, t.Format, t.Source)
+	*space = fields
 	h := make(map[string]string, len(fields)+4)
 	for _, f := range fields {
 		h[natsName(f.Name)] = f.Value
@@ -116,10 +124,19 @@ func (t *Topic) publication(a *event.Attempt) event.Publication {
 // natsName returns a header name as NATS, which minds the case, expects it: the
 // attributes of CloudEvents in lower case.
 func natsName(canonical string) string {
+	if lower, ok := natsNames[canonical]; ok {
+		return lower
+	}
 	if strings.HasPrefix(canonical, "Ce-") {
 		return strings.ToLower(canonical)
 	}
 	return canonical
+}
+
+// natsNames are those of nearly every event.
+var natsNames = map[string]string{
+	"Ce-Specversion": "ce-specversion", "Ce-Id": "ce-id", "Ce-Source": "ce-source", "Ce-Type": "ce-type",
+	"Ce-Time": "ce-time", "Ce-Correlationid": "ce-correlationid", "Ce-Causationid": "ce-causationid",
 }
 
 func addValid(h map[string]string, name, value string) {

@@ -67,11 +67,13 @@ func (c *Conn) message(p *event.Publication) (*nats.Msg, error) {
 		return nil, fmt.Errorf("publish to %s: %w: %s", p.Subject, nats.ErrDisconnected, c.Problem())
 	}
 	m := &nats.Msg{Subject: p.Subject, Header: make(nats.Header, len(p.Header)), Data: p.Body}
+	values := make([]string, 0, len(p.Header))
 	for name, value := range p.Header {
 		if strings.ContainsAny(value, "\r\n") || strings.ContainsAny(name, ":\r\n ") {
 			return nil, &publishError{message: fmt.Sprintf("header %q cannot be sent", name)}
 		}
-		m.Header[name] = []string{value}
+		values = append(values, value)
+		m.Header[name] = values[len(values)-1 : len(values) : len(values)]
 	}
 	if limit := c.nats.MaxPayload(); limit > 0 && int64(size(m)) > limit {
 		return nil, &publishError{

@@ -30,7 +30,8 @@ type task struct {
 //
 // All else that is due is in the store alone. When backlog is set there may be
 // some, and nothing new is counted on arrival, so that what waits longest goes
-// first.
+// first; unless it waits for less than youth. A burst would otherwise send all
+// that comes after it through the store: as long as events come, some are there.
 //
 // Whoever lets something begin that could not before - room, something due, a
 // resume - signals loop, which looks at everything anew.
@@ -59,6 +60,7 @@ type dispatcher struct {
 	space    chan struct{} // closed when there is room again; nil when nobody waits
 
 	backlog bool
+	oldest  time.Time // since when the first of the backlog waits; zero: not known
 	filling bool   // the store is being read
 	missed  bool   // something came while filling, which the reading may not have seen
 	paused  string // why; "" for not
@@ -86,7 +88,7 @@ func (d *dispatcher) configure(h *Handler) bool {
 		return false
 	}
 	d.handler, d.retired = h, false
-	d.backlog, d.missed = true, true // nobody told it what became due while it was retired
+	d.backlog, d.missed, d.oldest = true, true, time.Time{} // nobody told it what became due while it was retired
 	d.signal()
 	return true
 }
@@ -140,8 +142,20 @@ func (d *dispatcher) signal() {
 func (d *dispatcher) due() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.backlog {
+		d.oldest = time.Now()
+	}
 	d.backlog, d.missed = true, true
 	d.signal()
+}
+
+// youth is by how much an event may be overtaken by those that came later.
+const youth = 250 * time.Millisecond
+
+// young reports whether nothing waits in the store, or not for long. The caller
+// holds mu.
+func (d *dispatcher) young(now time.Time) bool {
+	return !d.backlog || now.Sub(d.oldest) < youth
 }
 
 // open reports whether attempts may begin now, given a slot. The caller holds mu.
@@ -150,11 +164,11 @@ func (d *dispatcher) open(now time.Time) bool {
 }
 
 // reserve makes room for the attempt of an event that is about to be stored, if
-// nothing is due that it would overtake.
+// nothing has been due for long that it would overtake.
 func (d *dispatcher) reserve(bytes int, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.backlog || !d.open(now) || d.room(now) <= 0 {
+	if !d.young(now) || !d.open(now) || d.room(now) <= 0 {
 		return false
 	}
 	d.counting++

@@ -76,6 +76,9 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 	if !d.backlog || n <= 0 {
 		return nil, 0
 	}
+	if d.young(now) {
+		n -= n / 2 // the rest is for what comes meanwhile
+	}
 	d.counting += n
 	d.filling, d.missed = true, false
 	return nil, n
@@ -100,15 +103,19 @@ func (d *dispatcher) fill(n int) bool {
 	if err != nil {
 		return d.later(err, now, n)
 	}
-	more := len(tasks) < len(list) || !next.IsZero() && !next.After(now)
+	oldest, more := next, !next.IsZero() && !next.After(now)
+	if len(tasks) < len(list) {
+		oldest, more = list[len(tasks)].Delivery.NextAttempt, true
+	}
 	if !more {
 		d.router.alarm.Set(d.name, next)
+		oldest = now // of what may have come since
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting -= n - len(tasks)
 	d.filling = false
-	d.backlog = more || d.missed
+	d.backlog, d.oldest = more || d.missed, oldest
 	d.relieved(now)
 	return len(tasks) > 0 && d.backlog && 2*d.room(now) >= d.handler.Concurrency+d.flow.ahead(now)
 }

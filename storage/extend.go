@@ -11,6 +11,9 @@ const (
 	maxAhead    = 16 << 20 // of a large one
 	aheadShare  = 16       // of those between: a part of what is in use
 	extendPiece = 128 << 10
+	// burst is how much a commit of many events grows the file by, to whom a longer
+	// sync is nothing: zeros would then be bytes written for no one.
+	burst = 32 << 10
 	// extendPause follows a failure, as of a full disk: what does not fit is for
 	// a commit to report.
 	extendPause = time.Second
@@ -20,12 +23,10 @@ const (
 func ahead(used int64) int64 { return min(max(used/aheadShare, minAhead), maxAhead) }
 
 // use notes how much of the file was in use before the last commit, and has it
-// extended when little is left behind. A commit that alone grows it by a piece is
-// one of many events, to whom a longer sync is nothing: then zeros would be bytes
-// written for no one. The writer calls it.
+// extended when little is left behind. The writer calls it.
 func (db *DB) use(used int64) {
 	grown := used - db.used.Swap(used)
-	if grown < extendPiece && db.end.Load()-used < ahead(used)/2 {
+	if grown < burst && db.end.Load()-used < ahead(used)/2 {
 		select {
 		case db.extendC <- struct{}{}:
 		default:
