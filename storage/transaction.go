@@ -37,6 +37,8 @@ type transaction struct {
 
 	segments, due, inflight, parked, outbox *bolt.Bucket
 
+	inflightCursor *bolt.Cursor // kept, as segmentBuckets keeps one
+
 	buckets map[uint64]*segmentBuckets // by first seq; those used so far
 	changed map[*segment]struct{}
 	current *segmentBuckets // where new events go; nil until the first
@@ -206,9 +208,20 @@ func (t *transaction) unindex(seq uint64, n int, d *event.Delivery) error {
 	case event.Unprocessed, event.Retry:
 		return t.unschedule(d.Handler, d.Status, dueKey(t.db.names.handler(d.Handler), d.NextAttempt, seq, n))
 	case event.InProgress:
-		return t.inflight.Delete(deliveryKey(seq, n))
+		return t.landed(deliveryKey(seq, n))
 	}
 	return nil
+}
+
+// landed takes a key out of the inflight index. It need not be there.
+func (t *transaction) landed(key []byte) error {
+	if t.inflightCursor == nil {
+		t.inflightCursor = t.inflight.Cursor()
+	}
+	if k, _ := t.inflightCursor.Seek(key); !bytes.Equal(k, key) {
+		return nil
+	}
+	return t.inflightCursor.Delete()
 }
 
 // unschedule takes a key out of the due index. It need not be there: what is
