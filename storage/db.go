@@ -92,7 +92,7 @@ type DB struct {
 	extending  sync.Mutex   // no commit writes to the file while it is extended
 	used, end  atomic.Int64 // bytes of the file: in use, and with what lies ready
 	extendC    chan struct{}
-	released   int64 // the writer's: what was in use when the mapping was let go of
+	released   atomic.Int64 // when the mapping was let go of, in ns
 	background sync.WaitGroup
 
 	failure     atomic.Pointer[error]

@@ -27,6 +27,7 @@ func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
 	defer recoverPanic(&err)
 	err = db.bolt.View(func(tx *bolt.Tx) error {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer db.release(tx.Size())
 		return f(&snapshot{db: db, tx: tx})
 	})
 	if errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
