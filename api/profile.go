@@ -5,6 +5,7 @@ import (
 	"net/http/pprof"
 	"runtime"
 	"strconv"
+	"sync"
 )
 
 const (
@@ -17,17 +18,22 @@ const (
 // serveProfiles serves Go's profiles of the process, for `go tool pprof`. They
 // hold names of functions and no payloads, and are guarded as everything here.
 func serveProfiles(mux *http.ServeMux) {
+	var one sync.Mutex // their rates are the process's: the second waits for the first
 	for _, name := range []string{"allocs", "heap", "goroutine", "threadcreate"} {
 		mux.Handle("GET /debug/pprof/"+name, pprof.Handler(name))
 	}
 	mux.Handle("GET /debug/pprof/profile", timed(pprof.Profile))
 	mux.Handle("GET /debug/pprof/trace", timed(pprof.Trace))
 	mux.Handle("GET /debug/pprof/block", timed(func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
 		runtime.SetBlockProfileRate(blockRate)
 		defer runtime.SetBlockProfileRate(0)
 		pprof.Handler("block").ServeHTTP(w, r) // what is added in the time that r asks for
 	}))
 	mux.Handle("GET /debug/pprof/mutex", timed(func(w http.ResponseWriter, r *http.Request) {
+		one.Lock()
+		defer one.Unlock()
 		defer runtime.SetMutexProfileFraction(runtime.SetMutexProfileFraction(mutexFraction))
 		pprof.Handler("mutex").ServeHTTP(w, r)
 	}))

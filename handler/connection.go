@@ -136,7 +136,8 @@ func (c *connection) reusable(r *http.Response) bool {
 	if cap(c.buffer) > keptBuffer {
 		c.buffer = nil
 	}
-	return !c.broken && !r.Close && c.body.ended && c.reader.Buffered() == 0
+	switching := r.StatusCode == http.StatusSwitchingProtocols // what follows is no HTTP
+	return !c.broken && !switching && !r.Close && c.body.ended && c.reader.Buffered() == 0
 }
 
 // limitedReader fails once left bytes are read, unless left is negative.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -123,7 +124,7 @@ func (p *pool) reap() {
 		p.idle[old].close()
 		old++
 	}
-	p.idle = append(p.idle[:0], p.idle[old:]...)
+	p.idle = slices.Delete(p.idle, 0, old)
 	p.reaper = nil
 	if len(p.idle) > 0 {
 		p.reaper = time.AfterFunc(idleTimeout-now.Sub(p.idle[0].since), p.reap)

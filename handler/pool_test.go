@@ -163,3 +163,20 @@ func TestManySizes(t *testing.T) {
 		}
 	}
 }
+
+// TestConnectionIsNotUsedAgainAfterASwitch to another protocol, which is spoken
+// on it from then on.
+func TestConnectionIsNotUsedAgainAfterASwitch(t *testing.T) {
+	s, n := connections(t, func(x *exchange) {
+		x.say("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
+	})
+	h := newHTTP(t, HTTPOptions{URL: s.url()})
+	for range 3 {
+		if got := h.Deliver(t.Context(), attempt("{}")); got.Code != 101 {
+			t.Errorf("Deliver = %+v; want code 101", got)
+		}
+	}
+	if n.Load() != 3 {
+		t.Errorf("%d connections for 3 attempts; want 3", n.Load())
+	}
+}

@@ -61,9 +61,8 @@ type dispatcher struct {
 
 	backlog bool
 	oldest  time.Time // since when the first of the backlog waits; zero: not known
-	filling bool   // the store is being read
-	missed  bool   // something came while filling, which the reading may not have seen
-	paused  string // why; "" for not
+	missed  bool      // something came while the store is read, which the reading may not have seen
+	paused  string    // why; "" for not
 	rest    time.Time
 }
 
@@ -185,9 +184,16 @@ func (d *dispatcher) release(bytes int) {
 	d.freed(time.Now())
 }
 
-// freed lets go on what waits for room. The caller holds mu.
+// thirsty reports whether there is room worth reading the store for: a slot, or
+// half of what may be counted ahead. The caller holds mu.
+func (d *dispatcher) thirsty(now time.Time) bool {
+	return 2*d.taken() <= d.handler.Concurrency+d.flow.ahead(now) || d.taken() < d.handler.Concurrency
+}
+
+// freed wakes loop, or who waits for space, when room that was given back lets
+// them go on. The caller holds mu.
 func (d *dispatcher) freed(now time.Time) {
-	if d.backlog && (2*d.taken() <= d.handler.Concurrency+d.flow.ahead(now) || d.taken() < d.handler.Concurrency) {
+	if d.backlog && d.thirsty(now) {
 		d.signal()
 	}
 	d.relieved(now)

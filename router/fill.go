@@ -80,7 +80,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 		n -= n / 2 // the rest is for what comes meanwhile
 	}
 	d.counting += n
-	d.filling, d.missed = true, false
+	d.missed = false
 	return nil, n
 }
 
@@ -97,7 +97,7 @@ func (d *dispatcher) fill(n int) bool {
 		tasks = append(tasks, &task{event: x.Event, payload: x.Payload, index: x.Index, delivery: x.Delivery, before: x.Delivery})
 	}
 	if err == nil {
-		tasks = d.cautious(tasks)
+		tasks = d.cautious(tasks, n)
 		err = d.count(tasks, now)
 	}
 	if err != nil {
@@ -114,19 +114,21 @@ func (d *dispatcher) fill(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting -= n - len(tasks)
-	d.filling = false
 	d.backlog, d.oldest = more || d.missed, oldest
 	d.relieved(now)
-	return len(tasks) > 0 && d.backlog && 2*d.room(now) >= d.handler.Concurrency+d.flow.ahead(now)
+	// Without rows those that were due were damaged and are taken out. Rows that are
+	// not begun wait for a slot.
+	return (len(tasks) > 0 || len(list) == 0) && d.backlog && d.thirsty(time.Now())
 }
 
 // cautious cuts off the first task, and all behind it, that was in flight in a
 // crash and would be counted ahead of a slot: after the third crash in a row it
-// counts as poison, so it must not be in flight but while it runs.
-func (d *dispatcher) cautious(tasks []*task) []*task {
+// counts as poison, so it must not be in flight but while it runs. Room for n is
+// reserved for them.
+func (d *dispatcher) cautious(tasks []*task, n int) []*task {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	free := d.handler.Concurrency - d.running
+	free := d.handler.Concurrency - (d.taken() - d.settling - n) // what others have counted may begin first
 	for i, t := range tasks {
 		if t.delivery.Interruptions > 0 && i >= free {
 			return tasks[:i]
@@ -142,7 +144,7 @@ func (d *dispatcher) later(err error, now time.Time, reserved int) bool {
 	}
 	d.mu.Lock()
 	d.counting -= reserved
-	d.filling, d.backlog = false, true
+	d.backlog = true
 	d.relieved(now)
 	d.mu.Unlock()
 	d.router.alarm.Set(d.name, now.Add(time.Second))
@@ -163,7 +165,6 @@ func (d *dispatcher) count(tasks []*task, now time.Time) error {
 	if err := d.router.commit(context.WithoutCancel(d.router.attempts), now, steps...); err != nil {
 		return err
 	}
-	var back []*task
 	for i, t := range tasks {
 		d.mu.Lock()
 		d.bytes += len(t.payload)
@@ -173,11 +174,8 @@ func (d *dispatcher) count(tasks []*task, now time.Time) error {
 			d.router.takeUpHeld(steps[i])
 			continue
 		}
-		if !d.begin(t) {
-			back = append(back, t)
-		}
+		d.begin(t) // loop, which calls this, has not ended
 	}
-	d.router.handBack(back, stopping)
 	return nil
 }
 

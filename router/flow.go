@@ -5,6 +5,8 @@ import "time"
 // Bounds of what is counted ahead of free slots.
 const (
 	flowWindow = 100 * time.Millisecond
+	// staleWindows is how old a time may be; a clock set back further begins anew.
+	staleWindows = 20
 	// minAhead is how many attempts a handler must finish in a window before any
 	// is counted ahead: those of a slow one are IN_PROGRESS only while they run.
 	minAhead = 32
@@ -21,9 +23,9 @@ type flow struct {
 }
 
 func (f *flow) turn(now time.Time) {
-	switch w := now.UnixNano() / int64(flowWindow); w {
-	case f.window:
-	case f.window + 1:
+	switch w := now.UnixNano() / int64(flowWindow); {
+	case w <= f.window && w > f.window-staleWindows: // who asks has read the clock a while ago
+	case w == f.window+1:
 		f.window, f.last, f.now = w, f.now, 0
 	default:
 		f.window, f.last, f.now = w, 0, 0

@@ -150,8 +150,7 @@ func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *eve
 	return effects
 }
 
-// SetHandlerPaused pauses a handler, over restarts, until it is resumed.
-// Attempts
+// SetHandlerPaused pauses a handler, over restarts, until it is resumed. Attempts
 // that run are finished; its events wait and nothing is counted. Errors:
 // [event.ErrNotFound] for an unknown handler.
 func (r *Router) SetHandlerPaused(ctx context.Context, name string, paused bool) error {

@@ -4,7 +4,8 @@ import (
 	"time"
 )
 
-// maxPace bounds how long messages of a source wait for room at a handler.
+// maxPace bounds how long messages of a source wait for room at a handler, each
+// time that there is none.
 const maxPace = 250 * time.Millisecond
 
 // pace decides whether messages of a source wait before they are stored. They do

@@ -89,6 +89,9 @@ type DB struct {
 	closeOnce  sync.Once
 	sealing    sync.WaitGroup
 
+	// extender is a handle of its own: the system tells of a failed write once a
+	// handle, and it is a commit that has to learn of its own.
+	extender   *os.File
 	extending  sync.Mutex   // no commit writes to the file while it is extended
 	used, end  atomic.Int64 // bytes of the file: in use, and with what lies ready
 	extendC    chan struct{}
@@ -149,7 +152,10 @@ func Open(o Options) (*DB, error) {
 		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
 	}
 	db.segments.Store(&[]*segment{})
-	if err := db.load(); err != nil {
+	if err = db.load(); err == nil {
+		db.extender, err = os.OpenFile(o.Path, os.O_RDWR, 0)
+	}
+	if err != nil {
 		_ = b.Close()
 		return nil, err
 	}
@@ -164,7 +170,8 @@ func (db *DB) Close() error {
 	db.closeOnce.Do(func() { close(db.closing) })
 	<-db.written
 	db.background.Wait()
-	db.sealing.Wait() // only now: the writer starts them
+	_ = db.extender.Close() // what it wrote is nobody's
+	db.sealing.Wait()       // only now: the writer starts them
 	if db.stuck.Load() {
 		return db.file.Close() // bbolt would wait for a transaction that cannot end
 	}

@@ -60,6 +60,11 @@ func (db *DB) extend() {
 // before the next is written: a commit syncs whatever of the file is not.
 func (db *DB) extendOnce(zeros []byte) error {
 	for {
+		select {
+		case <-db.closing:
+			return nil
+		default:
+		}
 		size, grown, err := db.extendBy(zeros)
 		if err != nil {
 			return err
@@ -68,7 +73,7 @@ func (db *DB) extendOnce(zeros []byte) error {
 			db.end.Store(size)
 			return nil
 		}
-		if err := db.file.Sync(); err != nil {
+		if err := db.extender.Sync(); err != nil {
 			return err
 		}
 	}
@@ -80,7 +85,7 @@ func (db *DB) extendOnce(zeros []byte) error {
 func (db *DB) extendBy(zeros []byte) (size int64, grown bool, err error) {
 	db.extending.Lock()
 	defer db.extending.Unlock()
-	fi, err := db.file.Stat()
+	fi, err := db.extender.Stat()
 	if err != nil {
 		return 0, false, err
 	}
@@ -88,6 +93,6 @@ func (db *DB) extendBy(zeros []byte) (size int64, grown bool, err error) {
 	if used := db.used.Load(); size-used >= ahead(used) {
 		return size, false, nil
 	}
-	_, err = db.file.WriteAt(zeros, size)
+	_, err = db.extender.WriteAt(zeros, size)
 	return size, true, err
 }

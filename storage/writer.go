@@ -94,8 +94,11 @@ func (db *DB) take() (group []*operation, ok bool) {
 	weight, patience := 0, op.patience
 	group = db.group[:0]
 	for op != nil {
-		group, weight, patience = append(group, op), weight+op.weight, min(patience, op.patience)
+		group, weight = append(group, op), weight+op.weight
 		op = nil
+		if len(group) > 1 {
+			patience = 0 // there is company
+		}
 		if len(group) < maxGroup && weight < maxGroupBytes {
 			op = db.another(patience)
 		}
