@@ -17,6 +17,7 @@ import (
 const (
 	batch   = 1000 // events in a POST of the backlog; the API takes no more
 	posters = 4    // at the same time
+	lead    = 10   // batches that are handed in before those of before are finished
 	finds   = 2000 // events that are looked for
 	ids     = 1 << 40
 )
@@ -121,19 +122,24 @@ func (w *world) store(ctx context.Context, data string) error {
 	if err := w.postAll(ctx, r); err != nil {
 		return fmt.Errorf("%w\n%s", err, r.tail())
 	}
-	err = wait(ctx, r.process, func() (bool, error) {
-		var s status
-		err := getJSON(ctx, r.api+"/v1/status", &s)
-		return s.Counts["request"]["COMPLETED"] == w.stored, err
-	})
-	if err != nil {
+	if err := w.awaitFinished(ctx, r, w.stored); err != nil {
 		return err
 	}
 	_, err = r.stop(ctx)
 	return err
 }
 
-// postAll hands in all events, in batches, several at a time.
+// awaitFinished waits until so many events are finished.
+func (w *world) awaitFinished(ctx context.Context, r *running, n int) error {
+	return wait(ctx, r.process, func() (bool, error) {
+		var s status
+		err := getJSON(ctx, r.api+"/v1/status", &s)
+		return s.Counts["request"]["COMPLETED"] >= n, err
+	})
+}
+
+// postAll hands in all events, in batches, several at a time. It waits now and
+// then until they are finished: the history of a store was handled as it came.
 func (w *world) postAll(ctx context.Context, r *running) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -153,6 +159,11 @@ func (w *world) postAll(ctx context.Context, r *running) error {
 		})
 	}
 	for first := 0; first < w.stored && ctx.Err() == nil; first += batch {
+		if first%(lead*batch) == 0 {
+			if err := w.awaitFinished(ctx, r, first-lead*batch); err != nil {
+				cancel(err)
+			}
+		}
 		firsts <- first
 		if first%(500*batch) == 0 && first > 0 {
 			progress("%d of %d", first, w.stored)

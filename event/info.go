@@ -33,6 +33,7 @@ type HandlerInfo struct {
 	Target      string    `json:"target"` // URL, subject or path, without secrets
 	Concurrency int       `json:"concurrency"`
 	InFlight    int       `json:"in_flight"`
+	Claims      int       `json:"claims"`  // by services, of a polled handler
 	Queue       int       `json:"queue"`   // due now, waiting for a slot
 	Retries     int       `json:"retries"` // scheduled for later
 	Paused      bool      `json:"paused"`

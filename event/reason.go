@@ -28,9 +28,10 @@ const (
 	Refused          Reason = "refused" // connection refused
 	Network          Reason = "network" // any other failure to exchange bytes
 	NATSNoResponders Reason = "nats_no_responders"
-	ClaimExpired     Reason = "claim_expired"
-	Interrupted      Reason = "interrupted" // eventd ended while the attempt ran
-	Publish          Reason = "publish"     // no PubAck from JetStream
+	ClaimExpired     Reason = "claim_expired" // the lease of a claim ran out
+	ClaimFailed      Reason = "claim_failed"  // who had claimed it says that it failed
+	Interrupted      Reason = "interrupted"   // eventd ended while the attempt ran
+	Publish          Reason = "publish"       // no PubAck from JetStream
 )
 
 // Reasons of notes and acts that are no failure.

@@ -13,13 +13,9 @@ import (
 // After it returns nil every message is on disk; after an error none is known
 // to be. [event.ErrUnavailable]: eventd is stopping.
 func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.Receipt, error) {
-	r.mu.RLock()
-	if r.stopping {
-		r.mu.RUnlock()
+	if !r.enter() {
 		return nil, event.ErrUnavailable
 	}
-	r.running.Add(1)
-	r.mu.RUnlock()
 	defer r.running.Done()
 
 	receipts := make([]event.Receipt, 0, len(messages))
@@ -41,6 +37,18 @@ func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.
 		r.await(space, &c)
 	}
 	return receipts, nil
+}
+
+// enter counts work that a stop waits for, which the caller ends with
+// running.Done. It returns false when the router stops.
+func (r *Router) enter() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.stopping {
+		return false
+	}
+	r.running.Add(1)
+	return true
 }
 
 // planSome plans messages until one had better wait for space: see [pace].

@@ -41,7 +41,8 @@ type dispatcher struct {
 	wake   chan struct{}
 	ended  chan struct{} // closed when the handler is configured away and nothing runs
 
-	switching sync.Mutex // orders pauses and resumes, in memory and in the store
+	switching sync.Mutex    // orders pauses and resumes, in memory and in the store
+	claiming  chan struct{} // holds one: whoever claims at the moment
 
 	mu      sync.Mutex
 	handler *Handler
@@ -64,12 +65,14 @@ type dispatcher struct {
 	missed  bool      // something came while the store is read, which the reading may not have seen
 	paused  string    // why; "" for not
 	rest    time.Time
+
+	announced chan struct{} // closed when there may be something to claim; nil when nobody waits
 }
 
 func newDispatcher(r *Router, h *Handler) *dispatcher {
 	return &dispatcher{
 		router: r, name: h.Name, handler: h, wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		backlog: true, paused: r.store.Paused("handler", h.Name),
+		claiming: make(chan struct{}, 1), backlog: true, paused: r.store.Paused("handler", h.Name),
 	}
 }
 
@@ -109,7 +112,7 @@ func (d *dispatcher) taken() int { return d.running + d.settling + d.counting + 
 
 // room returns how many more attempts may be counted now. The caller holds mu.
 func (d *dispatcher) room(now time.Time) int {
-	if d.bytes >= heldBytes {
+	if d.bytes >= heldBytes || d.handler.polled() {
 		return 0
 	}
 	return d.handler.Concurrency + d.flow.ahead(now) - d.taken()
@@ -318,7 +321,7 @@ func (d *dispatcher) info() event.HandlerInfo {
 	h := d.handler
 	i := event.HandlerInfo{
 		Name: h.Name, Kind: h.Kind, Service: h.Service, Target: h.Target, Concurrency: h.Concurrency,
-		InFlight: d.running, Queue: len(d.ahead), Paused: d.paused != "", PauseReason: d.paused,
+		InFlight: d.running, Claims: d.router.leases.of(h.Name), Queue: len(d.ahead), Paused: d.paused != "", PauseReason: d.paused,
 	}
 	if d.rest.After(time.Now()) {
 		i.RestUntil = d.rest

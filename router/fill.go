@@ -21,6 +21,7 @@ func (d *dispatcher) loop() {
 			return
 		case <-d.wake:
 		}
+		d.announce()
 		for d.step() {
 		}
 	}

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -13,6 +14,7 @@ type outcome struct {
 	task    *task
 	answer  event.Answer
 
+	until time.Time // the lease that ran out; one that was extended since has not
 	*step
 	next  event.Delivery
 	entry event.Entry
@@ -46,7 +48,7 @@ func (d *dispatcher) settle() {
 		if len(list) == 0 {
 			return
 		}
-		d.router.settle(list, patience)
+		d.router.logUnsettled(list, d.router.settle(list, patience))
 		if d.router.dispatcher(d.name) == nil {
 			d.router.reconcileSoon() // one may have become RETRY, for nobody
 		}
@@ -67,8 +69,12 @@ func (d *dispatcher) patience() time.Duration {
 }
 
 // settle stores what came of attempts, with their follow-ups, in one commit,
-// and goes on with them.
-func (r *Router) settle(list []*outcome, patience time.Duration) {
+// and goes on with them. What became of each is in its Err; after an error none
+// is known to be stored.
+func (r *Router) settle(list []*outcome, patience time.Duration) error {
+	if len(list) == 0 {
+		return nil
+	}
 	now := clock()
 	steps := make([]*step, len(list))
 	for i, o := range list {
@@ -86,7 +92,6 @@ func (r *Router) settle(list []*outcome, patience time.Duration) {
 		}
 		if failed != nil {
 			r.withdraw(o.plans)
-			r.log.Error().Err(failed).Str("event_id", o.event.ID).Str("handler", o.handler.Name).Msg("outcome of an attempt is not stored")
 			continue
 		}
 		r.settled(o)
@@ -94,6 +99,15 @@ func (r *Router) settle(list []*outcome, patience time.Duration) {
 			r.accepted(p, now)
 		}
 		r.takeUpHeld(o.step)
+	}
+	return err
+}
+
+func (r *Router) logUnsettled(list []*outcome, err error) {
+	for _, o := range list {
+		if failed := cmp.Or(err, o.Err); failed != nil {
+			r.log.Error().Err(failed).Str("event_id", o.task.event.ID).Str("handler", o.handler.Name).Msg("outcome of an attempt is not stored")
+		}
 	}
 }
 
@@ -113,6 +127,9 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		d, err := current(s, t, event.InProgress)
 		if err != nil {
 			return nil, err
+		}
+		if !o.until.IsZero() && d.NextAttempt.After(o.until) {
+			return nil, event.ErrConflict
 		}
 		*d = o.next
 		s.Timeline = append(s.Timeline, o.entry)

@@ -26,10 +26,11 @@ func (r *Router) recover(ctx context.Context) error {
 			break
 		}
 		after = seqs[len(seqs)-1]
-		total += len(seqs)
-		if err := r.interruptAll(ctx, seqs); err != nil {
+		n, err := r.interruptAll(ctx, seqs)
+		if err != nil {
 			return fmt.Errorf("settle interrupted events: %w", err)
 		}
+		total += n
 	}
 	if total > 0 {
 		r.log.Warn().Int("events", total).Msg("attempts interrupted by the last end are counted and scheduled again")
@@ -37,9 +38,9 @@ func (r *Router) recover(ctx context.Context) error {
 	return nil
 }
 
-// interruptAll settles the interrupted attempts of several events in one commit.
-// An event that cannot be read is logged and left.
-func (r *Router) interruptAll(ctx context.Context, seqs []uint64) error {
+// interruptAll settles the interrupted attempts of several events in one commit
+// and returns how many events that are. One that cannot be read is logged and left.
+func (r *Router) interruptAll(ctx context.Context, seqs []uint64) (int, error) {
 	now := clock()
 	steps := make([]*step, 0, len(seqs))
 	for _, seq := range seqs {
@@ -48,15 +49,37 @@ func (r *Router) interruptAll(ctx context.Context, seqs []uint64) error {
 			r.log.Error().Err(err).Uint64("seq", seq).Msg("event cannot be taken up")
 			continue
 		}
+		if !r.keepLeases(&rec) {
+			continue
+		}
 		steps = append(steps, newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
 			return r.interrupt(&rec.Event, s, now), nil
 		}))
 	}
+	if len(steps) == 0 {
+		return 0, nil
+	}
 	if err := r.commit(ctx, now, steps...); err != nil {
-		return err
+		return 0, err
 	}
 	r.logFailed(steps)
-	return nil
+	return len(steps), nil
+}
+
+// keepLeases notes the claims of an event, which outlast a restart, and reports
+// whether it has an attempt beside them that was interrupted.
+func (r *Router) keepLeases(rec *event.Record) (interrupted bool) {
+	for i := range rec.Deliveries {
+		d := &rec.Deliveries[i]
+		switch {
+		case d.Status != event.InProgress:
+		case d.NextAttempt.IsZero():
+			interrupted = true
+		default:
+			r.leases.set(leased{seq: rec.Seq, index: i, handler: d.Handler, until: d.NextAttempt})
+		}
+	}
+	return interrupted
 }
 
 // logFailed logs the steps that failed for another reason than that the event
@@ -74,7 +97,7 @@ func (r *Router) interrupt(e *event.Event, s *event.State, now time.Time) *event
 	s.UpdatedBy, s.UpdatedAt = r.service, now
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if d.Status != event.InProgress {
+		if d.Status != event.InProgress || !d.NextAttempt.IsZero() { // or claimed
 			continue
 		}
 		policy := retry.Default()

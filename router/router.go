@@ -22,7 +22,8 @@ type Handler struct {
 	Target      string // for people; without secrets
 	Concurrency int    // attempts at the same time, at least 1
 	Policy      retry.Policy
-	Deliverer   Deliverer
+	Deliverer   Deliverer     // nil when it is polled
+	Lease       time.Duration // of a claim that does not say; above 0 the handler is polled
 }
 
 // Config is what a reload may change.
@@ -49,6 +50,7 @@ type Router struct {
 	log      zerolog.Logger
 	lines    zerolog.Logger // about single events; an outage must not flood the log
 	alarm    *retry.Alarm
+	leases   *leases
 
 	live     atomic.Pointer[live]   // what a reload replaces
 	mu       sync.RWMutex           // guards what follows, and orders reloads
@@ -82,6 +84,7 @@ func New(o Options, c Config) (*Router, error) {
 	r.live.Store(&live{})
 	r.attempts, r.abandon = context.WithCancel(context.Background())
 	r.alarm = retry.NewAlarm(r.ring)
+	r.leases = newLeases()
 	t, err := newTable(c.Routes)
 	if err != nil {
 		return nil, err
@@ -106,6 +109,7 @@ func (r *Router) Start(ctx context.Context) error {
 	r.background.Go(func() { <-r.quit; cancel() })
 	r.background.Go(func() { r.alarm.Run(ctx) })
 	r.background.Go(func() { r.reconcileLoop(ctx) })
+	r.background.Go(func() { r.leaseLoop(ctx) })
 	for _, d := range r.known {
 		d.start()
 	}

@@ -94,6 +94,19 @@ func interrupted(d event.Delivery, p retry.Policy, now time.Time, chance float64
 	return d, e
 }
 
+// released takes back a claim as if it had not been made.
+func released(d event.Delivery, by string, now time.Time) (event.Delivery, event.Entry) {
+	e := event.Entry{
+		At: now, Status: event.Unprocessed, Attempt: d.Attempts, Handler: d.Handler,
+		Detail: "released by " + by + " and not counted",
+	}
+	if d.Attempts--; d.Attempts == 0 {
+		d.FirstAttempt = time.Time{}
+	}
+	d.Status, d.Reason, d.NextAttempt = event.Unprocessed, "", now
+	return d, e
+}
+
 // park ends a delivery, or one that never began, without an attempt.
 func park(d event.Delivery, s event.Status, r event.Reason, detail string, now time.Time) (event.Delivery, event.Entry) {
 	d.Status, d.Reason, d.NextAttempt = s, r, time.Time{}

@@ -159,7 +159,7 @@ var reasons = [...]event.Reason{
 	event.Expired, event.Loop, event.Gone, event.TooLarge, event.Exhausted, event.Poison,
 	event.Cancelled, event.Timeout, event.Refused, event.Network, event.NATSNoResponders,
 	event.ClaimExpired, event.Interrupted, event.Publish, event.Duplicate, event.Redriven,
-	event.Quarantined,
+	event.Quarantined, event.ClaimFailed,
 }
 
 // Numbers below otherReason stand for reasons, otherReason for one that follows
