@@ -44,6 +44,7 @@ type Options struct {
 	Intake    Intake
 	Reader    Reader
 	Operator  Operator
+	Claims    Claims
 	Switches  Switches
 	Overview  Overview
 	Explainer Explainer
@@ -80,6 +81,7 @@ func (s *service) registerAll() {
 	s.registerList()
 	s.registerShow()
 	s.registerOperate()
+	s.registerClaims()
 	s.registerOverview()
 	s.registerSwitches()
 	s.registerExplain()

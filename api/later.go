@@ -18,11 +18,6 @@ var later = []call{
 	{method: http.MethodGet, path: "/v1/working-data/{id}", id: "get-working-data", tag: "working data"},
 	{method: http.MethodPut, path: "/v1/working-data/{id}", id: "put-working-data", tag: "working data"},
 	{method: http.MethodPatch, path: "/v1/working-data/{id}", id: "patch-working-data", tag: "working data"},
-	{method: http.MethodPost, path: "/v1/handlers/{name}/claim", id: "claim", tag: "claims"},
-	{method: http.MethodPost, path: "/v1/claims/{id}/complete", id: "complete-claim", tag: "claims"},
-	{method: http.MethodPost, path: "/v1/claims/{id}/fail", id: "fail-claim", tag: "claims"},
-	{method: http.MethodPost, path: "/v1/claims/{id}/extend", id: "extend-claim", tag: "claims"},
-	{method: http.MethodPost, path: "/v1/claims/{id}/release", id: "release-claim", tag: "claims"},
 	{method: http.MethodGet, path: "/v1/backup", id: "backup", tag: "store"},
 	{method: http.MethodGet, path: "/v1/stream", id: "stream", tag: "events"},
 }

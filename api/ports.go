@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"time"
 
 	"github.com/eventd-io/eventd/event"
 )
@@ -32,6 +33,16 @@ type Reader interface {
 type Operator interface {
 	Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) (event.Record, error)
 	Cancel(ctx context.Context, seq uint64, by, detail string) (event.Record, error)
+}
+
+// Claims give events of polled handlers away. An unknown handler or claim is
+// [event.ErrNotFound]; one that is not polled, or is over, [event.ErrConflict].
+type Claims interface {
+	Claim(ctx context.Context, handler string, o event.ClaimOrder) ([]event.Claim, error)
+	CompleteClaim(ctx context.Context, id, by string, followUps []event.Message) (event.Record, error)
+	FailClaim(ctx context.Context, id, by string, f event.ClaimFailure) (event.Record, error)
+	ExtendClaim(ctx context.Context, id, by string, lease time.Duration) (until time.Time, err error)
+	ReleaseClaim(ctx context.Context, id, by string) (event.Record, error)
 }
 
 // Switches pause and resume. An unknown name is [event.ErrNotFound].

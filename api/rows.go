@@ -81,7 +81,7 @@ func deliveryOf(ref wire.Ref, d event.Delivery) wire.Delivery {
 }
 
 func payloadOf(ref wire.Ref, n int, p event.Payload) wire.Payload {
-	value, encoding := inline(p)
+	value, encoding := inline(p, maxInline)
 	return wire.Payload{
 		Ref: ref, N: n, EventID: p.EventID, Topic: p.Topic,
 		SourceService: p.SourceService, TargetService: p.TargetService,
@@ -90,9 +90,9 @@ func payloadOf(ref wire.Ref, n int, p event.Payload) wire.Payload {
 	}
 }
 
-// inline returns a body as a JSON value, and how to read it.
-func inline(p event.Payload) (value json.RawMessage, encoding string) {
-	if len(p.Body) > maxInline {
+// inline returns a body of at most so many bytes as a JSON value, and how to read it.
+func inline(p event.Payload, most int) (value json.RawMessage, encoding string) {
+	if len(p.Body) > most {
 		return json.RawMessage("null"), wire.EncodingOmitted
 	}
 	if !utf8.Valid(p.Body) {

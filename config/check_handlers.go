@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-var kinds = []string{KindHTTP, KindUnix, KindTopic, KindLog}
+var kinds = []string{KindHTTP, KindUnix, KindTopic, KindPoll, KindLog}
 
 // only lists the keys that some kinds of handlers have no use for, with those
 // that have.
@@ -18,6 +18,8 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix}},
+	{"timeout", []string{KindHTTP, KindUnix, KindTopic, KindLog}},
+	{"concurrency", []string{KindHTTP, KindUnix, KindTopic, KindLog}},
 }
 
 func (c *Config) checkHandler(path string, h *Handler) {

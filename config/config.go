@@ -144,15 +144,15 @@ type Handler struct {
 	Path          string            `yaml:"path" form:"path" doc:"Path of the request, for unix. Default: /."`
 	Topic         string            `yaml:"topic" form:"literal" doc:"JetStream subject that events are published on."`
 	TargetService string            `yaml:"target_service" form:"service" doc:"Whom a published message is meant for, for topic. Default: the handler's service."`
+	Poll          *PollHandler      `yaml:"poll" doc:"Services claim the events through the API instead of having them pushed."`
 	Log           *LogHandler       `yaml:"log" doc:"Write events to eventd's own log; it has no options: {}."`
-	Timeout       time.Duration     `yaml:"timeout" min:"1ms" max:"1h" doc:"How long an attempt may take."`
-	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time. Default for topic: 512."`
-	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for log."`
-	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for log."`
+	Timeout       time.Duration     `yaml:"timeout" min:"1ms" max:"1h" doc:"How long an attempt may take. Not for poll."`
+	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time. Default for topic: 512. Not for poll."`
+	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for poll and log."`
+	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for poll and log."`
 	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`
 	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http and unix. 5xx leaves out 501 and 505 unless they are listed."`
 	_             later             `yaml:"nats"`
-	_             later             `yaml:"poll"`
 	_             later             `yaml:"rate_limit"`
 	_             later             `yaml:"breaker"`
 	_             later             `yaml:"health"`
@@ -163,6 +163,11 @@ type Handler struct {
 	_             later             `yaml:"tls"`
 }
 
+// PollHandler says how services claim.
+type PollHandler struct {
+	Lease time.Duration `yaml:"lease" min:"1s" max:"12h" doc:"How long a claimed event is the claimer's, where the claim does not say. Then it is tried again."`
+}
+
 // LogHandler has no options.
 type LogHandler struct{}
 
@@ -171,6 +176,7 @@ const (
 	KindHTTP  = "http"
 	KindUnix  = "unix"
 	KindTopic = "topic"
+	KindPoll  = "poll"
 	KindLog   = "log"
 )
 
@@ -183,6 +189,8 @@ func (h *Handler) Kind() string {
 		return KindUnix
 	case h.Topic != "":
 		return KindTopic
+	case h.Poll != nil:
+		return KindPoll
 	default:
 		return KindLog
 	}

@@ -35,6 +35,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Source{Table: "inbound", MaxAckPending: 1024, AckWait: 30 * time.Second})
 	case reflect.TypeFor[Policy]():
 		return reflect.ValueOf(builtIn())
+	case reflect.TypeFor[PollHandler]():
+		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():
 		return reflect.ValueOf(handler())
 	default:
@@ -160,6 +162,9 @@ func (h *Handler) complete(name string, has func(key string) bool) {
 			h.Concurrency = topicConcurrency
 		}
 		h.clearRetryOn()
+	case KindPoll:
+		h.clearRetryOn()
+		h.Timeout, h.Concurrency, h.Format = 0, 0, ""
 	case KindLog:
 		h.clearRetryOn()
 		if h.Format == handler().Format {

@@ -45,17 +45,31 @@ func translateRouter(c *config.Config, p handler.Publisher, log zerolog.Logger) 
 	}
 	for _, name := range config.Names(c.Handlers) {
 		h := c.Handlers[name]
+		if h.Kind() == config.KindPoll {
+			out.Handlers = append(out.Handlers, polled(c, name, &h))
+			continue
+		}
 		d, err := deliverer(c, name, &h, p, log)
 		if err != nil {
 			closeDeliverers(out)
 			return out, fmt.Errorf("handler %s: %w", name, err)
 		}
-		out.Handlers = append(out.Handlers, router.Handler{
-			Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
-			Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
-		})
+		out.Handlers = append(out.Handlers, routerHandler(c, name, &h, d))
 	}
 	return out, nil
+}
+
+func routerHandler(c *config.Config, name string, h *config.Handler, d endpoint) router.Handler {
+	return router.Handler{
+		Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
+		Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
+	}
+}
+
+func polled(c *config.Config, name string, h *config.Handler) router.Handler {
+	return router.Handler{
+		Name: name, Service: h.Service, Kind: h.Kind(), Policy: policy(c.Retry[h.Retry]), Lease: h.Poll.Lease,
+	}
 }
 
 // endpoint is what every kind of handler is.

@@ -17,7 +17,7 @@ type Claim struct {
 	ID      string // names this attempt; a later one of the same event has another
 	Until   time.Time
 	Attempt int
-	Event   *Event
+	Record  Record // with the delivery that is claimed alone, and no timeline
 	Payload []byte
 }
 

@@ -45,7 +45,7 @@ var expected = []ending{
 var reasons = []event.Reason{
 	"", event.NoRoute, event.Undecodable, event.Invalid, event.Rejected, event.BadReply, event.Expired,
 	event.Loop, event.Gone, event.TooLarge, event.Exhausted, event.Poison, event.Cancelled,
-	event.Timeout, event.Refused, event.Network, event.NATSNoResponders, event.ClaimExpired,
+	event.Timeout, event.Refused, event.Network, event.NATSNoResponders, event.ClaimExpired, event.ClaimFailed,
 	event.Interrupted, event.Publish, event.Quarantined,
 }
 

@@ -13,7 +13,7 @@ type gauges struct {
 	metrics *Metrics
 
 	events, oldest                                 *prometheus.Desc
-	inFlight, queue, retries, paused               *prometheus.Desc
+	inFlight, claims, queue, retries, paused       *prometheus.Desc
 	connected, sourcePending, sourceAckPending     *prometheus.Desc
 	outbox, storeSize, storeFree, storeQuarantined *prometheus.Desc
 }
@@ -28,6 +28,7 @@ func newGauges(m *Metrics) *gauges {
 		oldest: desc("eventd_oldest_event_age_seconds",
 			"Time since the oldest event with this status was received; 0 where there is none.", "status"),
 		inFlight: desc("eventd_in_flight", "Attempts that run.", "handler"),
+		claims:   desc("eventd_claims", "Events that services have claimed.", "handler"),
 		queue:    desc("eventd_queue_length", "Deliveries that wait for a slot of their handler, retries aside.", "handler"),
 		retries:  desc("eventd_retries_scheduled", "Deliveries that are to be tried again.", "handler"),
 		paused: desc("eventd_handler_paused",
@@ -48,7 +49,7 @@ func newGauges(m *Metrics) *gauges {
 // Describe implements [prometheus.Collector].
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		g.events, g.oldest, g.inFlight, g.queue, g.retries, g.paused, g.connected, g.sourcePending,
+		g.events, g.oldest, g.inFlight, g.claims, g.queue, g.retries, g.paused, g.connected, g.sourcePending,
 		g.sourceAckPending, g.outbox, g.storeSize, g.storeFree, g.storeQuarantined,
 	} {
 		ch <- d
@@ -107,6 +108,7 @@ func (g *gauges) collectHandlers(ch chan<- prometheus.Metric, live *series, list
 			h = &event.HandlerInfo{}
 		}
 		gauge(ch, g.inFlight, float64(h.InFlight), name)
+		gauge(ch, g.claims, float64(h.Claims), name)
 		gauge(ch, g.queue, float64(h.Queue), name)
 		gauge(ch, g.retries, float64(h.Retries), name)
 		gone := h.PauseReason == string(event.Gone)

@@ -30,6 +30,7 @@ var contract = map[string]string{
 	"eventd_delivery_duration_seconds":                    "histogram handler",
 	"eventd_event_duration_seconds":                       "histogram message_type",
 	"eventd_in_flight":                                    "gauge handler",
+	"eventd_claims":                                       "gauge handler",
 	"eventd_queue_length":                                 "gauge handler",
 	"eventd_handler_paused":                               "gauge handler reason",
 	"eventd_retries_scheduled":                            "gauge handler",

@@ -141,7 +141,10 @@ func (d *dispatcher) lease(list []event.Due, h *Handler, o event.ClaimOrder, now
 		}
 		d.router.leases.set(leased{seq: t.event.Seq, index: t.index, handler: d.name, until: until})
 		claims = append(claims, event.Claim{
-			ID: claimID(t, now), Until: until, Attempt: t.delivery.Attempts, Event: t.event, Payload: t.payload,
+			ID: claimID(t, now), Until: until, Attempt: t.delivery.Attempts, Payload: t.payload,
+			Record: event.Record{Event: *t.event, State: event.State{
+				Status: event.InProgress, UpdatedBy: by, UpdatedAt: now, Deliveries: []event.Delivery{t.delivery},
+			}},
 		})
 	}
 	return claims, nil

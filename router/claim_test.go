@@ -53,7 +53,7 @@ func TestClaimIsCompletedWithItsFollowUps(t *testing.T) {
 			t.Fatalf("before it is claimed it is %s; want UNPROCESSED", rec.Status)
 		}
 		c := x.claimOne("worker-1")
-		if c.Attempt != 1 || string(c.Payload) != `{"n":1}` || c.Event.ID != "e1" || !c.Until.Equal(time.Now().UTC().Add(lease)) {
+		if c.Attempt != 1 || string(c.Payload) != `{"n":1}` || c.Record.ID != "e1" || !c.Until.Equal(time.Now().UTC().Add(lease)) {
 			t.Errorf("claim = %+v", c)
 		}
 		if rec := x.find("e1"); rec.Status != event.InProgress || rec.UpdatedBy != "worker-1" {
@@ -288,10 +288,10 @@ func TestClaimersAtOnce(t *testing.T) {
 					}
 					for _, c := range list {
 						mu.Lock()
-						if time.Now().Before(until[c.Event.ID]) {
-							t.Errorf("%s is given to %s while another has it", c.Event.ID, by)
+						if time.Now().Before(until[c.Record.ID]) {
+							t.Errorf("%s is given to %s while another has it", c.Record.ID, by)
 						}
-						until[c.Event.ID] = c.Until
+						until[c.Record.ID] = c.Until
 						mu.Unlock()
 						time.Sleep(time.Duration(chance.IntN(100)) * time.Millisecond)
 						k := chance.IntN(10)
@@ -299,7 +299,7 @@ func TestClaimersAtOnce(t *testing.T) {
 							continue
 						}
 						mu.Lock()
-						delete(until, c.Event.ID)
+						delete(until, c.Record.ID)
 						mu.Unlock()
 						var err error
 						switch k {
@@ -310,7 +310,7 @@ func TestClaimersAtOnce(t *testing.T) {
 						default:
 							if _, err = x.CompleteClaim(context.Background(), c.ID, by, nil); err == nil {
 								mu.Lock()
-								completed[c.Event.ID]++
+								completed[c.Record.ID]++
 								mu.Unlock()
 							}
 						}

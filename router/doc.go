@@ -26,5 +26,6 @@
 // waits), attempt.go (one execution), outcome.go (storing what came of it),
 // settle.go (the pure decision what an answer means), step.go (how a change is
 // stored and told), deadletter.go, operate.go (what people ask for), recover.go
-// (after a crash), reconcile.go (after a reload).
+// (after a crash), reconcile.go (after a reload), claim.go and lease.go (services
+// that poll).
 package router

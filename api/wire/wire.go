@@ -149,6 +149,48 @@ type Changed struct {
 	Event Row `json:"event" doc:"The event after the change."`
 }
 
+// Claim is the body of a claim. All of it is optional.
+type Claim struct {
+	_     struct{} `additionalProperties:"false"`
+	Max   int      `json:"max,omitempty" minimum:"1" maximum:"1000" default:"1" doc:"At most so many events."`
+	Lease string   `json:"lease,omitempty" doc:"How long they are the claimer's, from 1s to 12h; as configured when left out." example:"30s"`
+	Wait  string   `json:"wait,omitempty" doc:"How long to wait for the first one, at most 60s; 0s when left out." example:"20s"`
+}
+
+// Claims answers a claim.
+type Claims struct {
+	Claims []Claimed `json:"claims" nullable:"false" doc:"Those that wait longest first; none when there is none."`
+}
+
+// Claimed is one event that is the claimer's until its lease runs out.
+type Claimed struct {
+	ClaimID    string          `json:"claim_id" doc:"Names this attempt."`
+	LeaseUntil Time            `json:"lease_until" format:"date-time"`
+	Attempt    int             `json:"attempt" doc:"1 for the first."`
+	Event      Row             `json:"event"`
+	Payload    json.RawMessage `json:"payload" doc:"The body, as payload_encoding says."`
+	Encoding   string          `json:"payload_encoding" enum:"json,text,base64" doc:"json: the value itself; text: a string; base64: bytes."`
+}
+
+// ClaimFailure is the body of a claim that failed. All of it is optional.
+type ClaimFailure struct {
+	_      struct{} `additionalProperties:"false"`
+	Reason string   `json:"reason,omitempty" maxLength:"8192" doc:"What went wrong, for the timeline."`
+	Retry  *bool    `json:"retry,omitempty" doc:"false: trying again would not help, ERROR. RETRY when left out."`
+	Delay  string   `json:"delay,omitempty" doc:"With retry: not before, where the policy would be sooner; at most 168h." example:"5s"`
+}
+
+// Extension is the body of an extension. All of it is optional.
+type Extension struct {
+	_     struct{} `additionalProperties:"false"`
+	Lease string   `json:"lease,omitempty" doc:"From now on, from 1s to 12h; as configured when left out." example:"30s"`
+}
+
+// Extended answers an extension.
+type Extended struct {
+	LeaseUntil Time `json:"lease_until" format:"date-time"`
+}
+
 // Switched answers a pause or a resume.
 type Switched struct {
 	Name   string `json:"name"`
