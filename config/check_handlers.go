@@ -18,6 +18,7 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix}},
+	{"breaker", []string{KindHTTP, KindUnix, KindTopic}},
 	{"timeout", []string{KindHTTP, KindUnix, KindTopic, KindLog}},
 	{"concurrency", []string{KindHTTP, KindUnix, KindTopic, KindLog}},
 }

@@ -151,16 +151,22 @@ type Handler struct {
 	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for poll and log."`
 	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for poll and log."`
 	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`
+	RateLimit     string            `yaml:"rate_limit" form:"rate" doc:"How many attempts may begin, such as 500/s, 90/m or 10/h. Any number when it is not given."`
+	Breaker       *Breaker          `yaml:"breaker" doc:"Try nothing for a while when attempts fail again and again. Not for poll and log."`
 	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http and unix. 5xx leaves out 501 and 505 unless they are listed."`
 	_             later             `yaml:"nats"`
-	_             later             `yaml:"rate_limit"`
-	_             later             `yaml:"breaker"`
 	_             later             `yaml:"health"`
 	_             later             `yaml:"sign"`
 	_             later             `yaml:"batch"`
 	_             later             `yaml:"async"`
 	_             later             `yaml:"async_timeout"`
 	_             later             `yaml:"tls"`
+}
+
+// Breaker says when nothing is tried for a while.
+type Breaker struct {
+	Failures int           `yaml:"failures" min:"1" max:"10000" doc:"Attempts in a row that fail in a way that is tried again, after which it opens."`
+	Open     time.Duration `yaml:"open" min:"100ms" max:"24h" doc:"How long nothing is tried then. One attempt decides whether it closes."`
 }
 
 // PollHandler says how services claim.

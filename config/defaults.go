@@ -35,6 +35,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Source{Table: "inbound", MaxAckPending: 1024, AckWait: 30 * time.Second})
 	case reflect.TypeFor[Policy]():
 		return reflect.ValueOf(builtIn())
+	case reflect.TypeFor[Breaker]():
+		return reflect.ValueOf(Breaker{Failures: 5, Open: 30 * time.Second})
 	case reflect.TypeFor[PollHandler]():
 		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():

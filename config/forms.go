@@ -61,6 +61,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^([345]xx|[345][0-9][0-9])$`),
 		what:    "an HTTP code from 300 to 599, nor 3xx, 4xx or 5xx",
 	},
+	"rate": {
+		pattern: regexp.MustCompile(`^[1-9][0-9]{0,6}/[smh]$`),
+		what:    "a rate such as 500/s, 90/m or 10/h",
+	},
 	"header": {
 		pattern: regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"),
 		what:    "the name of a header",

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/eventd-io/eventd/config"
 	"github.com/eventd-io/eventd/envelope"
@@ -63,12 +65,28 @@ func routerHandler(c *config.Config, name string, h *config.Handler, d endpoint)
 	return router.Handler{
 		Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
 		Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
+		Rate: perSecond(h.RateLimit), Breaker: breaker(h.Breaker),
 	}
+}
+
+// perSecond reads a rate such as 500/s, which is checked already; "" is 0.
+func perSecond(text string) float64 {
+	number, unit, _ := strings.Cut(text, "/")
+	n, _ := strconv.ParseFloat(number, 64)
+	return n / map[string]float64{"s": 1, "m": 60, "h": 3600, "": 1}[unit]
+}
+
+func breaker(b *config.Breaker) *router.Breaker {
+	if b == nil {
+		return nil
+	}
+	return &router.Breaker{Failures: b.Failures, Open: b.Open}
 }
 
 func polled(c *config.Config, name string, h *config.Handler) router.Handler {
 	return router.Handler{
 		Name: name, Service: h.Service, Kind: h.Kind(), Policy: policy(c.Retry[h.Retry]), Lease: h.Poll.Lease,
+		Rate: perSecond(h.RateLimit),
 	}
 }
 

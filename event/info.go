@@ -39,6 +39,9 @@ type HandlerInfo struct {
 	Paused      bool      `json:"paused"`
 	PauseReason string    `json:"pause_reason,omitempty"` // manual, gone
 	RestUntil   time.Time `json:"rest_until,omitzero"`
+	// BreakerUntil is set while its breaker is not closed: until then nothing is
+	// tried, and one attempt decides afterwards.
+	BreakerUntil time.Time `json:"breaker_until,omitzero"`
 }
 
 // SourceInfo tells how a source stands.

@@ -92,6 +92,7 @@ func (g *gauges) collectEvents(ch chan<- prometheus.Metric, s *event.Snapshot, n
 const (
 	manual  = "manual"  // a person paused it
 	resting = "resting" // it asked for a rest with Retry-After
+	breaker = "breaker" // it failed again and again
 )
 
 func (g *gauges) collectHandlers(ch chan<- prometheus.Metric, live *series, list []event.HandlerInfo, now time.Time) {
@@ -115,6 +116,7 @@ func (g *gauges) collectHandlers(ch chan<- prometheus.Metric, live *series, list
 		gauge(ch, g.paused, number(h.Paused && !gone), name, manual)
 		gauge(ch, g.paused, number(h.Paused && gone), name, string(event.Gone))
 		gauge(ch, g.paused, number(h.RestUntil.After(now)), name, resting)
+		gauge(ch, g.paused, number(h.BreakerUntil.After(now)), name, breaker)
 	}
 }
 

@@ -91,6 +91,7 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 		Event: t.event, Payload: t.payload, Handler: h.Name, Route: t.delivery.Route,
 		Number: t.delivery.Attempts, Generation: t.delivery.Generation,
 	})
+	d.record(&a)
 	if a.Rest > 0 {
 		d.restUntil(clock().Add(a.Rest))
 	}

@@ -79,9 +79,13 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	for d.claimable() {
+	for {
 		now := clock()
-		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: o.Max, Bytes: heldBytes})
+		most := d.claimable(o.Max, now)
+		if most <= 0 {
+			return nil, nil
+		}
+		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes})
 		if err != nil {
 			return nil, err
 		}
@@ -94,20 +98,18 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 			return nil, nil
 		}
 	}
-	d.router.alarm.Set(d.name, d.resting())
-	return nil, nil
 }
 
-func (d *dispatcher) claimable() bool {
+// claimable returns how many of n events may be claimed now. Where none may for a
+// time, who waits is woken after it.
+func (d *dispatcher) claimable(n int, now time.Time) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.open(time.Now())
-}
-
-func (d *dispatcher) resting() time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.rest
+	d.router.alarm.Set(d.name, d.reopens(now))
+	if !d.open(now) {
+		return 0
+	}
+	return d.allowed(n, now)
 }
 
 // lease counts an attempt of each event, in one commit, and gives it away.
@@ -133,6 +135,9 @@ func (d *dispatcher) lease(list []event.Due, h *Handler, o event.ClaimOrder, now
 	if err := d.router.commit(context.WithoutCancel(d.router.attempts), now, steps...); err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	d.spend(len(list), now)
+	d.mu.Unlock()
 	claims := make([]event.Claim, 0, len(list))
 	for i, t := range tasks {
 		if steps[i].Err != nil || t.delivery.Status != event.InProgress {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
+	"golang.org/x/time/rate"
 )
 
 // heldBytes bounds the payloads that wait in memory for a slot of a handler.
@@ -65,6 +66,8 @@ type dispatcher struct {
 	missed  bool      // something came while the store is read, which the reading may not have seen
 	paused  string    // why; "" for not
 	rest    time.Time
+	breaker breaker
+	limiter *rate.Limiter // nil without a limit
 
 	announced chan struct{} // closed when there may be something to claim; nil when nobody waits
 }
@@ -72,7 +75,7 @@ type dispatcher struct {
 func newDispatcher(r *Router, h *Handler) *dispatcher {
 	return &dispatcher{
 		router: r, name: h.Name, handler: h, wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		claiming: make(chan struct{}, 1), backlog: true, paused: r.store.Paused("handler", h.Name),
+		limiter: newLimiter(h.Rate), claiming: make(chan struct{}, 1), backlog: true, paused: r.store.Paused("handler", h.Name),
 	}
 }
 
@@ -88,6 +91,12 @@ func (d *dispatcher) configure(h *Handler) bool {
 	defer d.mu.Unlock()
 	if d.over {
 		return false
+	}
+	if h.Rate != d.handler.Rate {
+		d.limiter = newLimiter(h.Rate)
+	}
+	if h.Breaker == nil {
+		d.breaker = breaker{}
 	}
 	d.handler, d.retired = h, false
 	d.backlog, d.missed, d.oldest = true, true, time.Time{} // nobody told it what became due while it was retired
@@ -115,7 +124,10 @@ func (d *dispatcher) room(now time.Time) int {
 	if d.bytes >= heldBytes || d.handler.polled() {
 		return 0
 	}
-	return d.handler.Concurrency + d.flow.ahead(now) - d.taken()
+	if d.breaker.trial(now) {
+		return d.allowed(1-d.taken(), now)
+	}
+	return d.allowed(d.handler.Concurrency+d.flow.ahead(now)-d.taken(), now)
 }
 
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
@@ -162,7 +174,7 @@ func (d *dispatcher) young(now time.Time) bool {
 
 // open reports whether attempts may begin now, given a slot. The caller holds mu.
 func (d *dispatcher) open(now time.Time) bool {
-	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.router.quitting()
+	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && !d.router.quitting()
 }
 
 // reserve makes room for the attempt of an event that is about to be stored, if
@@ -175,6 +187,7 @@ func (d *dispatcher) reserve(bytes int, now time.Time) bool {
 	}
 	d.counting++
 	d.bytes += bytes
+	d.spend(1, now)
 	return true
 }
 
@@ -247,7 +260,8 @@ func (d *dispatcher) begin(t *task) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting--
-	if d.running < d.handler.Concurrency {
+	open := d.open(time.Now())
+	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
 		d.running++
 		d.router.running.Go(func() { d.work(t) })
@@ -258,8 +272,8 @@ func (d *dispatcher) begin(t *task) bool {
 		return false
 	}
 	d.ahead = append(d.ahead, t)
-	if !d.open(time.Now()) {
-		d.signal()
+	if !open {
+		d.signal() // to be handed back
 	}
 	return true
 }
@@ -326,6 +340,7 @@ func (d *dispatcher) info() event.HandlerInfo {
 	if d.rest.After(time.Now()) {
 		i.RestUntil = d.rest
 	}
+	i.BreakerUntil = d.breaker.until
 	return i
 }
 

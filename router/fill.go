@@ -51,7 +51,7 @@ func (d *dispatcher) step() bool {
 	now := time.Now()
 	back, n := d.look(now)
 	if len(back) > 0 {
-		d.handBack(back, "the handler is paused, resting or configured away")
+		d.handBack(back, "the handler is paused, resting, failing or configured away")
 		return true
 	}
 	return n > 0 && d.fill(n)
@@ -62,9 +62,7 @@ func (d *dispatcher) step() bool {
 func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now.Before(d.rest) {
-		d.router.alarm.Set(d.name, d.rest) // each time: it knows the soonest time only
-	}
+	d.router.alarm.Set(d.name, d.reopens(now)) // each time: it knows the soonest time only
 	if !d.open(now) {
 		return d.takeBack(), 0
 	}
@@ -115,6 +113,7 @@ func (d *dispatcher) fill(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting -= n - len(tasks)
+	d.spend(len(tasks), now)
 	d.backlog, d.oldest = more || d.missed, oldest
 	d.relieved(now)
 	// Without rows those that were due were damaged and are taken out. Rows that are

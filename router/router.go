@@ -24,6 +24,8 @@ type Handler struct {
 	Policy      retry.Policy
 	Deliverer   Deliverer     // nil when it is polled
 	Lease       time.Duration // of a claim that does not say; above 0 the handler is polled
+	Rate        float64       // attempts a second, at most; 0 for any number
+	Breaker     *Breaker      // nil for none
 }
 
 // Config is what a reload may change.

@@ -1,0 +1,71 @@
+package router
+
+import (
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+	"golang.org/x/time/rate"
+)
+
+// newLimiter returns what keeps a handler's rate, nil for no limit. Attempts that
+// were not made are made up for within a twentieth of a second and no more.
+func newLimiter(perSecond float64) *rate.Limiter {
+	if perSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(perSecond), max(int(perSecond/20), 1))
+}
+
+// allowed returns how many of n attempts the rate allows now. The caller holds mu.
+func (d *dispatcher) allowed(n int, now time.Time) int {
+	if d.limiter == nil || n <= 0 {
+		return n
+	}
+	return min(n, int(max(d.limiter.TokensAt(now), 0)))
+}
+
+// spend counts attempts against the rate. The caller holds mu.
+func (d *dispatcher) spend(n int, now time.Time) {
+	if d.limiter != nil && n > 0 {
+		d.limiter.ReserveN(now, n)
+	}
+}
+
+// reopens returns the soonest time at which something may begin that may not now
+// because of a rest, an open breaker or the rate; zero for none of them. The
+// caller holds mu.
+func (d *dispatcher) reopens(now time.Time) time.Time {
+	at := d.rest
+	if d.breaker.until.After(at) {
+		at = d.breaker.until
+	}
+	if at.After(now) {
+		return at
+	}
+	if d.limiter == nil || d.allowed(1, now) > 0 {
+		return time.Time{}
+	}
+	missing := 1 - d.limiter.TokensAt(now)
+	return now.Add(time.Duration(missing/float64(d.limiter.Limit())*float64(time.Second)) + time.Microsecond)
+}
+
+// record lets the breaker know what came of an attempt.
+func (d *dispatcher) record(a *event.Answer) {
+	failed := a.Outcome == event.Again && !a.Uncharged
+	if a.Reason == event.Interrupted {
+		return // says nothing of the handler
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c := d.handler.Breaker
+	if c == nil || !d.breaker.record(failed, c, time.Now()) {
+		return
+	}
+	if failed {
+		d.router.log.Warn().Str("handler", d.name).Int("failures", d.breaker.failures).Str("open", c.Open.String()).
+			Msg("handler fails again and again: its breaker is open and its events wait")
+	} else {
+		d.router.log.Info().Str("handler", d.name).Msg("handler is back: its breaker is closed")
+	}
+	d.signal()
+}
