@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-var kinds = []string{KindHTTP, KindUnix, KindTopic, KindPoll, KindLog}
+var kinds = []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindPoll, KindLog}
 
 // only lists the keys that some kinds of handlers have no use for, with those
 // that have.
@@ -15,12 +15,12 @@ var only = []struct {
 }{
 	{"path", []string{KindUnix}},
 	{"target_service", []string{KindTopic}},
-	{"format", []string{KindHTTP, KindUnix, KindTopic}},
-	{"headers", []string{KindHTTP, KindUnix, KindTopic}},
-	{"retry_on", []string{KindHTTP, KindUnix}},
-	{"breaker", []string{KindHTTP, KindUnix, KindTopic}},
-	{"timeout", []string{KindHTTP, KindUnix, KindTopic, KindLog}},
-	{"concurrency", []string{KindHTTP, KindUnix, KindTopic, KindLog}},
+	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
+	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
+	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},
+	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
+	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
+	{"concurrency", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
 }
 
 func (c *Config) checkHandler(path string, h *Handler) {

@@ -142,6 +142,7 @@ type Handler struct {
 	HTTP          string            `yaml:"http" form:"httpurl" doc:"URL that events are POSTed to."`
 	Unix          string            `yaml:"unix" form:"socket" doc:"Path of a unix socket that events are POSTed to."`
 	Path          string            `yaml:"path" form:"path" doc:"Path of the request, for unix. Default: /."`
+	NATS          string            `yaml:"nats" form:"literal" doc:"NATS subject on which a reply is requested for each event."`
 	Topic         string            `yaml:"topic" form:"literal" doc:"JetStream subject that events are published on."`
 	TargetService string            `yaml:"target_service" form:"service" doc:"Whom a published message is meant for, for topic. Default: the handler's service."`
 	Poll          *PollHandler      `yaml:"poll" doc:"Services claim the events through the API instead of having them pushed."`
@@ -153,8 +154,7 @@ type Handler struct {
 	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`
 	RateLimit     string            `yaml:"rate_limit" form:"rate" doc:"How many attempts may begin, such as 500/s, 90/m or 10/h. Any number when it is not given."`
 	Breaker       *Breaker          `yaml:"breaker" doc:"Try nothing for a while when attempts fail again and again. Not for poll and log."`
-	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http and unix. 5xx leaves out 501 and 505 unless they are listed."`
-	_             later             `yaml:"nats"`
+	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http, unix and nats. 5xx leaves out 501 and 505 unless they are listed."`
 	_             later             `yaml:"health"`
 	_             later             `yaml:"sign"`
 	_             later             `yaml:"batch"`
@@ -181,6 +181,7 @@ type LogHandler struct{}
 const (
 	KindHTTP  = "http"
 	KindUnix  = "unix"
+	KindNATS  = "nats"
 	KindTopic = "topic"
 	KindPoll  = "poll"
 	KindLog   = "log"
@@ -193,6 +194,8 @@ func (h *Handler) Kind() string {
 		return KindHTTP
 	case h.Unix != "":
 		return KindUnix
+	case h.NATS != "":
+		return KindNATS
 	case h.Topic != "":
 		return KindTopic
 	case h.Poll != nil:

@@ -30,7 +30,7 @@ func checkWhen(c *config.Config) (issues []config.Issue) {
 
 // translateRouter returns the router's part of a configuration. The deliverers
 // are new and unused; [closeDeliverers] lets go of them.
-func translateRouter(c *config.Config, p handler.Publisher, log zerolog.Logger) (router.Config, error) {
+func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Config, error) {
 	out := router.Config{DeadLetter: c.DeadLetter}
 	for _, r := range c.Routes {
 		route := router.Route{
@@ -90,19 +90,30 @@ func polled(c *config.Config, name string, h *config.Handler) router.Handler {
 	}
 }
 
+// nats is what handlers need of the connection.
+type nats interface {
+	handler.Publisher
+	handler.Requester
+}
+
 // endpoint is what every kind of handler is.
 type endpoint interface {
 	router.Deliverer
 	Target() string
 }
 
-func deliverer(c *config.Config, name string, h *config.Handler, p handler.Publisher, log zerolog.Logger) (endpoint, error) {
+func deliverer(c *config.Config, name string, h *config.Handler, p nats, log zerolog.Logger) (endpoint, error) {
 	switch h.Kind() {
 	case config.KindHTTP, config.KindUnix:
 		return handler.NewHTTP(handler.HTTPOptions{
 			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
 			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
 		})
+	case config.KindNATS:
+		return handler.NewNATS(handler.NATSOptions{
+			Subject: h.NATS, Timeout: h.Timeout, Format: format(h.Format), Headers: h.Headers,
+			RetryOn: h.RetryOn, Source: ceSource(c),
+		}, p)
 	case config.KindTopic:
 		return handler.NewTopic(handler.TopicOptions{
 			Subject: h.Topic, SourceService: h.Service, TargetService: h.TargetService, Timeout: h.Timeout,

@@ -15,6 +15,7 @@ var (
 	_ router.Observer   = (*metrics.Metrics)(nil)
 	_ storage.Observer  = (*metrics.Metrics)(nil)
 	_ handler.Publisher = (*queue.Conn)(nil)
+	_ handler.Requester = (*queue.Conn)(nil)
 	_ queue.Intake      = (*router.Router)(nil)
 	_ queue.OutboxStore = (*storage.DB)(nil)
 	_ queue.Positions   = (*storage.DB)(nil)

@@ -109,11 +109,20 @@ func readFollowUps(response *http.Response, body io.Reader, answer *event.Answer
 	if err != nil {
 		return err
 	}
-	if answer.FollowUps, err = followUps(response.Header, data); err != nil {
+	takeFollowUps(response.Header, data, answer)
+	return nil
+}
+
+// takeFollowUps reads the events of an answer. Those that cannot be taken make it
+// a bad reply.
+func takeFollowUps(header http.Header, body []byte, answer *event.Answer) {
+	list, err := followUps(header, body)
+	if err != nil {
 		answer.Outcome, answer.Reason = event.Never, event.BadReply
 		answer.Detail = detailOf([]byte(err.Error()))
+		return
 	}
-	return nil
+	answer.FollowUps = list
 }
 
 func followUps(header http.Header, body []byte) ([]event.Message, error) {

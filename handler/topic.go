@@ -38,7 +38,7 @@ type TopicOptions struct {
 type Topic struct {
 	TopicOptions
 	publisher Publisher
-	spaces    sync.Pool // of *envelope.Fields
+	spaces    spaces
 }
 
 // NewTopic returns a handler that publishes with p. It is an error when the
@@ -98,27 +98,37 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 }
 
 func (t *Topic) publication(a *event.Attempt) event.Publication {
-	space, _ := t.spaces.Get().(*envelope.Fields)
+	h, body := t.spaces.message(a, t.Format, t.Source, t.Headers)
+	h["Nats-Msg-Id"] = messageID(a)
+	return event.Publication{Subject: t.Subject, Header: h, Body: body, EventSeq: a.Event.Seq}
+}
+
+// spaces keeps room for the headers of messages.
+type spaces struct{ pool sync.Pool } // of *envelope.Fields
+
+// message returns the headers and the body of an attempt as NATS carries them.
+// The fixed headers win over those of the event.
+func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fixed map[string]string) (h map[string]string, body []byte) {
+	space, _ := s.pool.Get().(*envelope.Fields)
 	if space == nil {
 		space = new(envelope.Fields)
 	}
-	defer t.spaces.Put(space)
-	fields, body := envelope.Encode(*space, a, t.Format, t.Source)
+	defer s.pool.Put(space)
+	fields, body := envelope.Encode(*space, a, f, source)
 	*space = fields
-	h := make(map[string]string, len(fields)+4)
+	h = make(map[string]string, len(fields)+4)
 	for _, f := range fields {
 		h[natsName(f.Name)] = f.Value
 	}
-	if t.Format == envelope.Binary {
+	if f == envelope.Binary {
 		addValid(h, "Correlation-Id", a.Event.CorrelationID)
 		addValid(h, "Causation-Id", a.Event.CausationID)
 	}
-	for name, value := range t.Headers {
+	for name, value := range fixed {
 		delete(h, natsName(http.CanonicalHeaderKey(name)))
 		h[name] = strings.TrimSpace(value) // in the case it is configured in: Nats-TTL
 	}
-	h["Nats-Msg-Id"] = messageID(a)
-	return event.Publication{Subject: t.Subject, Header: h, Body: body, EventSeq: a.Event.Seq}
+	return h, body
 }
 
 // natsName returns a header name as NATS, which minds the case, expects it: the

@@ -58,6 +58,33 @@ func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
 	}
 }
 
+// noResponders is the error of a request that nobody listens for.
+type noResponders struct{ error }
+
+// NoResponders reports that nobody listens.
+func (noResponders) NoResponders() bool { return true }
+
+// Request sends a message and returns the reply to it. While there is no
+// connection it fails at once. Errors are those of [Conn.Publish], and one whose
+// method NoResponders says true when nobody listens on the subject.
+func (c *Conn) Request(ctx context.Context, p event.Publication) (header map[string][]string, body []byte, err error) {
+	m, err := c.message(&p)
+	if err != nil {
+		return nil, nil, err
+	}
+	reply, err := c.nats.RequestMsgWithContext(ctx, m)
+	switch {
+	case err == nil:
+		return reply.Header, reply.Data, nil
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, nil, noResponders{err}
+	case errors.Is(err, nats.ErrMaxPayload):
+		return nil, nil, &publishError{message: err.Error(), tooLarge: true}
+	default:
+		return nil, nil, fmt.Errorf("request to %s: %w", p.Subject, err)
+	}
+}
+
 // message checks what the server or the protocol would refuse.
 func (c *Conn) message(p *event.Publication) (*nats.Msg, error) {
 	if p.Subject == "" || strings.ContainsAny(p.Subject, "*> \t\r\n") {
