@@ -1,6 +1,6 @@
 // Package handler is the ways an event leaves eventd: POSTed to an HTTP
-// endpoint over TCP or a unix socket, published to JetStream, or written to the
-// log; and what the answer to it means.
+// endpoint over TCP or a unix socket, sent as a NATS request, published to
+// JetStream, or written to the log; and what the answer to it means.
 //
 // Each kind has a Deliver(ctx, attempt), which makes one attempt and returns an
 // [event.Answer] that says all; there is no error beside it. What holds always:
@@ -16,5 +16,5 @@
 //
 // Reading order: classify.go (what a status means, the part without I/O),
 // http.go (one attempt), pool.go and connection.go (how requests leave), reply.go
-// (follow-ups and details), topic.go, log.go.
+// (follow-ups and details), nats.go, topic.go, log.go.
 package handler
