@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/eventd-io/eventd/config"
 	"github.com/eventd-io/eventd/envelope"
@@ -13,14 +14,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// checkWhen finds the conditions of routes that do not compile.
-func checkWhen(c *config.Config) (issues []config.Issue) {
+// checkExpressions finds the CEL expressions of routes that do not compile.
+func checkExpressions(c *config.Config) (issues []config.Issue) {
 	for i, r := range c.Routes {
-		if r.When == "" {
-			continue
+		path := fmt.Sprintf("routes[%d]", i)
+		if r.When != "" {
+			if err := router.CheckWhen(r.When); err != nil {
+				issues = append(issues, c.Issue(path+".when", err))
+			}
 		}
-		if err := router.CheckWhen(r.When); err != nil {
-			issues = append(issues, c.Issue(fmt.Sprintf("routes[%d].when", i), err))
+		for _, name := range config.Names(r.Remember) {
+			if err := router.CheckRemember(r.Remember[name]); err != nil {
+				issues = append(issues, c.Issue(path+".remember."+name, err))
+			}
 		}
 	}
 	return issues
@@ -33,7 +39,7 @@ func translateRouter(c *config.Config, p handler.Publisher, log zerolog.Logger) 
 	for _, r := range c.Routes {
 		route := router.Route{
 			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
-			Handlers: r.Handlers, Continue: r.Continue,
+			Handlers: r.Handlers, Continue: r.Continue, Remember: r.Remember, Expires: r.Expires,
 		}
 		if r.Table != "" {
 			var err error
@@ -56,6 +62,14 @@ func translateRouter(c *config.Config, p handler.Publisher, log zerolog.Logger) 
 		})
 	}
 	return out, nil
+}
+
+// dedupeWindow tells the store's default apart from a window of no length.
+func dedupeWindow(c *config.Config) time.Duration {
+	if c.Store.DedupeWindow == 0 {
+		return -1
+	}
+	return c.Store.DedupeWindow
 }
 
 // endpoint is what every kind of handler is.

@@ -62,6 +62,9 @@ type RouteInfo struct {
 	When        string   `json:"when,omitempty"`
 	Handlers    []string `json:"handlers"`
 	Continue    bool     `json:"continue,omitempty"`
+	// Remember are CEL expressions by member of the working data.
+	Remember map[string]string `json:"remember,omitempty"`
+	Expires  string            `json:"expires,omitempty"` // a duration: 1h0m0s
 }
 
 // StoreInfo tells how the store stands. Sizes are in bytes.

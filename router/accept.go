@@ -13,13 +13,9 @@ import (
 // After it returns nil every message is on disk; after an error none is known
 // to be. [event.ErrUnavailable]: eventd is stopping.
 func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.Receipt, error) {
-	r.mu.RLock()
-	if r.stopping {
-		r.mu.RUnlock()
+	if !r.enter() {
 		return nil, event.ErrUnavailable
 	}
-	r.running.Add(1)
-	r.mu.RUnlock()
 	defer r.running.Done()
 
 	receipts := make([]event.Receipt, 0, len(messages))
@@ -43,16 +39,32 @@ func (r *Router) Accept(ctx context.Context, messages []event.Message) ([]event.
 	return receipts, nil
 }
 
+// enter reports whether work may begin, and lets a stop wait until it is Done.
+func (r *Router) enter() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.stopping {
+		return false
+	}
+	r.running.Add(1)
+	return true
+}
+
 // planSome plans messages until one had better wait for space: see [pace].
 func (r *Router) planSome(ctx context.Context, messages []event.Message, c *pace, now time.Time) ([]*plan, <-chan struct{}, error) {
 	plans := make([]*plan, 0, len(messages))
+	w := r.newMemory(ctx)
 	for i := range messages {
 		m := &messages[i]
 		if err := r.complete(ctx, m, now); err != nil {
 			r.withdraw(plans)
 			return nil, nil, err
 		}
-		p := r.plan(m, now)
+		p := r.plan(m, w, now)
+		if ctx.Err() != nil && w.err != nil { // it was routed without what it asked for
+			r.withdraw(append(plans, p))
+			return nil, nil, ctx.Err()
+		}
 		if space := c.space(r, p, now); space != nil {
 			return plans, space, nil
 		}
@@ -128,7 +140,7 @@ type plan struct {
 
 // plan decides where a message goes. Where a handler is idle its slot is kept
 // and the first attempt is counted with the very commit that stores the event.
-func (r *Router) plan(m *event.Message, now time.Time) *plan {
+func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
 	p := &plan{own: m.Event}
 	p.Event, p.Payload = &p.own, m.Payload
 	p.State.UpdatedBy, p.State.UpdatedAt = m.CreatedBy, m.CreatedAt
@@ -136,12 +148,15 @@ func (r *Router) plan(m *event.Message, now time.Time) *plan {
 		r.parkNew(p, m.Problem, m.Detail, now)
 		return p
 	}
-	targets := r.live.Load().match(m)
-	if len(targets) == 0 {
+	d := r.live.Load().match(m, w)
+	if len(d.targets) == 0 {
 		r.parkNew(p, event.NoRoute, "no route matches message_type "+m.MessageType, now)
 		return p
 	}
-	for _, t := range targets {
+	p.Remember = d.amend()
+	p.own.Expires = d.expires.of(&p.own)
+	p.State.Timeline = d.noted(event.Unprocessed, now)
+	for _, t := range d.targets {
 		r.addDelivery(p, t, now)
 	}
 	return p

@@ -101,6 +101,7 @@ func (r *Router) settle(list []*outcome, patience time.Duration) {
 func (r *Router) decide(o *outcome, now time.Time) {
 	h, t, a := o.handler, o.task, &o.answer
 	o.next, o.entry = settle(t.delivery, h.Policy, a, now, chance())
+	o.next = notBeyond(o.next, t.event)
 	o.plans = r.followUps(h, t, a, now)
 	effects := &event.Effects{Outbox: r.deadLetters(t.event, o.next, o.entry.Detail), Sent: a.Sent}
 	for i := range effects.Sent {

@@ -37,12 +37,21 @@ type Settings interface {
 	Paused(kind, name string) (reason string)
 }
 
+// WorkingData keeps one JSON object for each conversation.
+type WorkingData interface {
+	// WorkingData returns it; [event.ErrNotFound] when there is none.
+	WorkingData(ctx context.Context, correlationID string) (event.Document, error)
+	// AmendWorkingData changes it in the transaction that reads it for change.
+	AmendWorkingData(ctx context.Context, correlationID, by string, change func(event.Document) ([]byte, error)) (event.Document, error)
+}
+
 // Store is all that the router needs to have kept.
 type Store interface {
 	Ledger
 	Schedule
 	Reader
 	Settings
+	WorkingData
 }
 
 // Deliverer makes one attempt. It never fails: the answer says all. When ctx

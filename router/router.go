@@ -192,7 +192,9 @@ func (r *Router) ring(name string) {
 }
 
 // Explain says of every route whether it takes a message, and why not.
-func (r *Router) Explain(m event.Message) []event.Explanation { return r.live.Load().explain(&m) }
+func (r *Router) Explain(m event.Message) []event.Explanation {
+	return r.live.Load().explain(&m, r.newMemory(context.Background()))
+}
 
 // Routes tells how the routes are configured.
 func (r *Router) Routes() []event.RouteInfo {
@@ -200,7 +202,10 @@ func (r *Router) Routes() []event.RouteInfo {
 	for _, route := range r.live.Load().routes {
 		info := event.RouteInfo{
 			Name: route.Name, MessageType: route.MessageTypes, When: route.When,
-			Handlers: route.Handlers, Continue: route.Continue,
+			Handlers: route.Handlers, Continue: route.Continue, Remember: route.Remember,
+		}
+		if route.Expires > 0 {
+			info.Expires = route.Expires.String()
 		}
 		if route.Table != 0 {
 			info.Table = route.Table.String()

@@ -99,6 +99,9 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 	}
 	b.info.events++
 	b.info.last = max(b.info.last, micros(a.Event.CreatedAt))
+	if err := t.remember(a.Event, &a.State, a.Remember); err != nil {
+		return err
+	}
 	return t.putNew(b, a)
 }
 

@@ -31,7 +31,7 @@ func Inconsistencies(path string) (problems []string, err error) {
 		}
 		c := &consistency{
 			tx: tx, names: newNames(), next: 1, log: zerolog.Nop(),
-			due: map[string]event.Status{}, inflight: map[string]bool{}, parked: map[string]bool{}, lost: map[uint64]bool{},
+			due: map[string]event.Status{}, inflight: map[string]bool{}, parked: map[string]bool{}, lost: map[uint64]bool{}, working: map[string]bool{},
 		}
 		problems = append(problems, c.check()...)
 		return nil
@@ -61,6 +61,7 @@ type consistency struct {
 	inflight map[string]bool
 	parked   map[string]bool
 	lost     map[uint64]bool // events whose state cannot be read
+	working  map[string]bool // conversations with a document
 	problems []string
 }
 
@@ -115,6 +116,7 @@ func (c *consistency) segment(segments *bolt.Bucket, first uint64) {
 	}
 	c.ids(b, info.events)
 	c.children(b)
+	c.documents(b)
 }
 
 func (c *consistency) event(b *segmentBuckets, seq uint64, info *segmentInfo) {
@@ -252,6 +254,28 @@ func (c *consistency) children(b *segmentBuckets) {
 			return nil
 		})
 	}
+}
+
+// documents checks that working data belongs to events of the segment, and that
+// a conversation has one document.
+func (c *consistency) documents(b *segmentBuckets) {
+	w := b.root.Bucket(bucketWorking)
+	if w == nil {
+		return
+	}
+	_ = w.ForEach(func(k, v []byte) error {
+		d, err := decodeDocument(v)
+		if err != nil {
+			c.fail("segment %d: working data under %x: %v", b.first, k, err)
+			return nil
+		}
+		e, err := b.event(binary.BigEndian.Uint64(k))
+		if err != nil || e.CorrelationID != d.CorrelationID || c.working[d.CorrelationID] {
+			c.fail("segment %d: working data of %q under %x of %+v, %v", b.first, d.CorrelationID, k, e, err)
+		}
+		c.working[d.CorrelationID] = true
+		return nil
+	})
 }
 
 func (c *consistency) outbox() {

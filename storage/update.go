@@ -47,6 +47,9 @@ func (t *transaction) update(u *event.Update) error {
 		return nil
 	}
 	u.Err = nil
+	if err := t.rememberLate(b, u.Seq, &s.State, effects.Remember); err != nil {
+		return err
+	}
 	if err := t.reindexAll(u.Seq, old.Deliveries, s.Deliveries); err != nil {
 		return err
 	}
