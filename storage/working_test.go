@@ -25,7 +25,7 @@ func wantWorking(t testing.TB, db *DB, correlation, body string, version uint64)
 	t.Helper()
 	d, err := db.WorkingData(ctx, correlation)
 	if err != nil || string(d.Body) != body || d.Version != version {
-		t.Errorf("working data of %s = %q, version %d, %v; want %q, %d", correlation, d.Body, d.Version, err, body, version)
+		t.Errorf("working data of %s = %.80q, version %d, %v; want %.80q, %d", correlation, d.Body, d.Version, err, body, version)
 	}
 	return d
 }
@@ -213,6 +213,9 @@ func carryAll(t testing.TB, db *DB, s *segment) (rounds int) {
 func TestWorkingDataGoesWithTheLastEvent(t *testing.T) {
 	db := openTest(t, storePath(t))
 	accept(t, db, inConversation("long", "long", "a"), inConversation("short", "short", "b"), inConversation("other", "other", "c"))
+	second := newAdmission(event.Inbound, "second", "h")
+	second.Event.CorrelationID = "long"
+	accept(t, db, second)
 	for i := range 20 {
 		accept(t, db, newAdmission(event.Inbound, fmt.Sprint("e", i), "h"))
 	}
