@@ -43,6 +43,7 @@ type Options struct {
 
 	Intake    Intake
 	Reader    Reader
+	Working   WorkingData
 	Operator  Operator
 	Switches  Switches
 	Overview  Overview
@@ -80,6 +81,8 @@ func (s *service) registerAll() {
 	s.registerList()
 	s.registerShow()
 	s.registerOperate()
+	s.registerWorking()
+	s.registerConversation()
 	s.registerOverview()
 	s.registerSwitches()
 	s.registerExplain()
