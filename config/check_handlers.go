@@ -15,6 +15,7 @@ var only = []struct {
 }{
 	{"path", []string{KindUnix}},
 	{"target_service", []string{KindTopic}},
+	{"response_within", []string{KindTopic}},
 	{"format", []string{KindHTTP, KindUnix, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix}},

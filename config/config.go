@@ -161,6 +161,8 @@ type Handler struct {
 	_             later             `yaml:"async"`
 	_             later             `yaml:"async_timeout"`
 	_             later             `yaml:"tls"`
+
+	ResponseWithin time.Duration `yaml:"response_within,omitempty" min:"1ms" doc:"How long the response to a request may take before the request is overdue, for topic. Default: no response is awaited."`
 }
 
 // LogHandler has no options.

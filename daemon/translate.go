@@ -59,6 +59,7 @@ func translateRouter(c *config.Config, p handler.Publisher, log zerolog.Logger) 
 		out.Handlers = append(out.Handlers, router.Handler{
 			Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
 			Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
+			ResponseWithin: h.ResponseWithin,
 		})
 	}
 	return out, nil

@@ -13,6 +13,9 @@ type Filter struct {
 	SourceService string
 	CorrelationID string
 	Since, Until  time.Time // of creation; Since included, Until not
+	// Unanswered selects requests that were sent at or before it and await their
+	// response; zero for any events.
+	Unanswered time.Time
 }
 
 // Page is what to return of the records that a [Filter] selects.
@@ -35,6 +38,7 @@ type HandlerInfo struct {
 	InFlight    int       `json:"in_flight"`
 	Queue       int       `json:"queue"`   // due now, waiting for a slot
 	Retries     int       `json:"retries"` // scheduled for later
+	Overdue     int       `json:"overdue"` // requests sent whose response has not come in time
 	Paused      bool      `json:"paused"`
 	PauseReason string    `json:"pause_reason,omitempty"` // manual, gone
 	RestUntil   time.Time `json:"rest_until,omitzero"`

@@ -38,6 +38,14 @@ type Effects struct {
 	Outbox    []Publication // ID and EventSeq are set by the store
 	Sent      []Payload     // without Body: it is the event's own
 	Remember  Amend         // as in [Admission]
+	Await     *Await        // the step has sent a request that is to be answered
+}
+
+// Await says that a request was sent and is to be answered by a response with
+// its id.
+type Await struct {
+	Delivery int // which of the deliveries sent it
+	Sent     time.Time
 }
 
 // Due is one delivery that waits for its handler, with all that an attempt needs.

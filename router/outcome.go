@@ -107,6 +107,9 @@ func (r *Router) decide(o *outcome, now time.Time) {
 	for i := range effects.Sent {
 		effects.Sent[i].CreatedBy, effects.Sent[i].CreatedAt = h.Service, now
 	}
+	if h.ResponseWithin > 0 && t.event.Table == event.Request && a.Outcome == event.Done {
+		effects.Await = &event.Await{Delivery: t.index, Sent: now}
+	}
 	for _, p := range o.plans {
 		effects.FollowUps = append(effects.FollowUps, &p.Admission)
 	}

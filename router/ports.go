@@ -20,6 +20,9 @@ type Schedule interface {
 	Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error)
 	Waiting(handler string) (unprocessed, retries int)
 	WaitingHandlers() []string
+	// Overdue counts the requests that a handler has sent at or before a time and
+	// that await their response, up to a limit of its own.
+	Overdue(handler string, sent time.Time) int
 	Inflight(ctx context.Context, after uint64, limit int) ([]uint64, error)
 	Parked(ctx context.Context, status event.Status, after uint64, limit int) ([]uint64, error)
 }

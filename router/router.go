@@ -23,6 +23,9 @@ type Handler struct {
 	Concurrency int    // attempts at the same time, at least 1
 	Policy      retry.Policy
 	Deliverer   Deliverer
+	// ResponseWithin is how long the response to a request that it sends may
+	// take before the request is overdue; 0 where none is awaited.
+	ResponseWithin time.Duration
 }
 
 // Config is what a reload may change.
@@ -223,6 +226,9 @@ func (r *Router) Handlers() []event.HandlerInfo {
 		info := dispatchers[name].info()
 		waiting, retries := r.store.Waiting(name)
 		info.Queue, info.Retries = info.Queue+waiting, retries
+		if within := dispatchers[name].configured().ResponseWithin; within > 0 {
+			info.Overdue = r.store.Overdue(name, clock().Add(-within))
+		}
 		list = append(list, info)
 	}
 	return list

@@ -102,6 +102,9 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 	if err := t.remember(a.Event, &a.State, a.Remember); err != nil {
 		return err
 	}
+	if err := t.answer(a.Event); err != nil {
+		return err
+	}
 	return t.putNew(b, a)
 }
 

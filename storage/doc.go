@@ -15,6 +15,7 @@
 //	due        handler, due time, seq, delivery -> status   (UNPROCESSED and RETRY)
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
+//	awaiting   handler, seq, delivery                       (sent, without response); made when needed
 //	outbox     ascending number -> publication
 //	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:

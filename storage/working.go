@@ -235,10 +235,20 @@ func (t *transaction) rememberLate(b *segmentBuckets, seq uint64, s *event.State
 	return t.remember(e, s, change)
 }
 
+// release takes out of a segment that is about to be dropped what is to stay, and
+// what stands elsewhere for it out of there. It looks at no more than limit
+// documents and says whether there are more: the segment may be dropped once
+// there are none.
+func (t *transaction) release(s *segment, limit int) (more bool, err error) {
+	if err := t.dropAwaiting(s.first, s.first+uint64(s.info.events)); err != nil {
+		return false, err
+	}
+	return t.carryDocuments(s, limit)
+}
+
 // carryDocuments takes the documents of a segment that is about to be dropped to
 // the oldest event of their conversation in another one. Those whose last events
-// go with the segment go too. It looks at no more than limit documents and says
-// whether there are more: the segment may be dropped once there are none.
+// go with the segment go too.
 func (t *transaction) carryDocuments(s *segment, limit int) (more bool, err error) {
 	b, err := t.segment(s)
 	if err != nil {

@@ -199,7 +199,7 @@ func carryAll(t testing.TB, db *DB, s *segment) (rounds int) {
 	t.Helper()
 	for more := true; more; rounds++ {
 		if err := db.do(ctx, 0, func(tx *transaction) (err error) {
-			more, err = tx.carryDocuments(s, 2)
+			more, err = tx.release(s, 2)
 			return err
 		}); err != nil {
 			t.Fatal(err)
