@@ -2,9 +2,11 @@ package router_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/eventd-io/eventd/event"
@@ -184,6 +186,32 @@ func TestLateRouteRemembers(t *testing.T) {
 	x.await("e1", event.Completed)
 	if d, err := x.WorkingData(context.Background(), "e1"); err != nil || d.Version != 1 {
 		t.Errorf("after a redrive: version %d, %v; want it remembered once", d.Version, err)
+	}
+}
+
+// TestNothingRememberedIsLost though it comes on many ways at once.
+func TestNothingRememberedIsLost(t *testing.T) {
+	x := newRig(t, router.Config{
+		Routes:   []router.Route{remembering("A", "h", "all", "{event.event_id: true}", "last", "size(working)")},
+		Handlers: []router.Handler{handlerTo("h", &script{})},
+	})
+	const ways, batches = 8, 10
+	var all sync.WaitGroup
+	for way := range ways {
+		all.Go(func() {
+			for i := range batches {
+				m := inConversation(message(fmt.Sprintf("e%d-%d", way, i), "A", "{}"), "c")
+				n := inConversation(message(fmt.Sprintf("f%d-%d", way, i), "A", "{}"), "c")
+				if _, err := x.Accept(context.Background(), []event.Message{m, n}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	var doc struct{ All map[string]bool }
+	if err := json.Unmarshal([]byte(x.working("c")), &doc); err != nil || len(doc.All) != 2*ways*batches {
+		t.Errorf("%d events are remembered, %v; want %d", len(doc.All), err, 2*ways*batches)
 	}
 }
 

@@ -34,6 +34,9 @@ func encodeHeads(admissions []*event.Admission) (heads [][]byte, weight int, err
 			return nil, 0, fmt.Errorf("encode event %s: %w", a.Event.ID, err)
 		}
 		weight += len(a.Payload) + len(heads[i])
+		if a.Remember != nil {
+			weight += documentWeight
+		}
 	}
 	return heads, weight, nil
 }

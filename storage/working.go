@@ -15,6 +15,10 @@ import (
 // bucketWorking is made in a segment with its first document.
 var bucketWorking = []byte("working")
 
+// documentWeight is how many bytes an event is taken to write that remembers
+// something: documents are seldom larger.
+const documentWeight = 64 << 10
+
 // document is the record of a [event.Document]: sealed CBOR. It lies in a segment
 // under the seq of an event of its conversation: the oldest there was when it was
 // made, or when the segment it lay in was dropped.
@@ -161,7 +165,7 @@ func correlationHashes(id string) [2]uint64 {
 // [DB.Accept].
 func (db *DB) AmendWorkingData(ctx context.Context, correlationID, by string, change func(event.Document) ([]byte, error)) (d event.Document, err error) {
 	var refused error
-	err = db.do(ctx, 0, func(t *transaction) error {
+	err = db.do(ctx, event.MaxDocument, func(t *transaction) error {
 		d, refused, err = t.amend(correlationID, by, change)
 		return err
 	})
