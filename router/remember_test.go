@@ -11,6 +11,7 @@ import (
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/eventd-io/eventd/router"
+	"github.com/rs/zerolog"
 )
 
 // remembering is a route to a handler that remembers name, expression, …
@@ -186,6 +187,52 @@ func TestLateRouteRemembers(t *testing.T) {
 	x.await("e1", event.Completed)
 	if d, err := x.WorkingData(context.Background(), "e1"); err != nil || d.Version != 1 {
 		t.Errorf("after a redrive: version %d, %v; want it remembered once", d.Version, err)
+	}
+}
+
+// unreadable is a store whose working data cannot be read.
+type unreadable struct {
+	prompt
+	err error
+}
+
+func (s unreadable) WorkingData(context.Context, string) (event.Document, error) {
+	return event.Document{}, s.err
+}
+
+// TestWorkingDataThatCannotBeRead: the condition does not hold and the log says
+// so; but an event is not stored without what its caller gave up to wait for.
+func TestWorkingDataThatCannotBeRead(t *testing.T) {
+	x := unstarted(t, router.Config{})
+	asks := route("A", "asks")
+	asks.When = "working.x == 1.0"
+	var log strings.Builder
+	over := func(err error) *router.Router {
+		r, errNew := router.New(router.Options{
+			Service: "S", Store: unreadable{prompt{x.store}, err}, Observer: noObserver{}, Log: zerolog.New(&log),
+		}, router.Config{Routes: []router.Route{asks, route("A", "h")}, Handlers: []router.Handler{handlerTo("asks", &script{}), handlerTo("h", &script{})}})
+		if errNew != nil {
+			t.Fatal(errNew)
+		}
+		return r
+	}
+	r := over(errors.New("damaged"))
+	if _, err := r.Accept(context.Background(), []event.Message{message("e1", "A", "{}")}); err != nil {
+		t.Fatal(err)
+	}
+	if rec := x.find("e1"); rec.Deliveries[0].Handler != "h" || !strings.Contains(log.String(), "working data cannot be read") {
+		t.Errorf("e1 goes to %s, logged: %s; want h and why", rec.Deliveries[0].Handler, log.String())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r = over(context.Canceled)
+	for range 20 { // handing it to the store would race with the end of ctx
+		if _, err := r.Accept(ctx, []event.Message{message("e2", "A", "{}")}); !errors.Is(err, context.Canceled) {
+			t.Errorf("Accept = %v; want %v", err, context.Canceled)
+		}
+	}
+	if list, err := x.store.Find(context.Background(), "e2"); err != nil || len(list) != 0 {
+		t.Errorf("Find = %+v, %v; want nothing", list, err)
 	}
 }
 

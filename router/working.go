@@ -10,6 +10,7 @@ import (
 	"maps"
 
 	"github.com/eventd-io/eventd/event"
+	"github.com/rs/zerolog"
 )
 
 // memory is the working data as routes see it while events are routed that are
@@ -20,10 +21,13 @@ type memory struct {
 	store WorkingData
 	known map[string]any   // by correlation id: what was read
 	added map[string][]any // by correlation id: what is to be merged when it is read
-	err   error            // the first that reading met
+	err   error            // what reading met
+	log   *zerolog.Logger
 }
 
-func (r *Router) newMemory(ctx context.Context) *memory { return &memory{ctx: ctx, store: r.store} }
+func (r *Router) newMemory(ctx context.Context) *memory {
+	return &memory{ctx: ctx, store: r.store, log: &r.lines}
+}
 
 // of returns the working data of a conversation, an empty object for none.
 func (m *memory) of(correlationID string) (any, error) {
@@ -33,6 +37,7 @@ func (m *memory) of(correlationID string) (any, error) {
 	doc, err := m.read(correlationID)
 	if err != nil {
 		m.err = errors.Join(m.err, err)
+		m.log.Error().Err(err).Str("correlation_id", correlationID).Msg("working data cannot be read: what asks for it cannot be evaluated")
 		return nil, err
 	}
 	for _, patch := range m.added[correlationID] {
@@ -150,16 +155,15 @@ func (r *Router) AmendWorkingData(ctx context.Context, a event.Amendment) (event
 	if err != nil {
 		return event.Document{}, fmt.Errorf("working data: %w", err)
 	}
-	change := func([]byte) ([]byte, error) { return a.Body, nil }
-	if a.Merge {
-		change = merging(value)
-	}
 	return r.store.AmendWorkingData(ctx, a.CorrelationID, a.By, func(d event.Document) ([]byte, error) {
 		if a.Check != nil {
 			if err := a.Check(d); err != nil {
 				return nil, err
 			}
 		}
-		return change(d.Body)
+		if a.Merge {
+			return merging(value)(d.Body)
+		}
+		return a.Body, nil
 	})
 }

@@ -128,24 +128,27 @@ func TestOverdueIsCountedToALimit(t *testing.T) {
 	db := openTest(t, storePath(t))
 	accept(t, db, newAdmission(event.Request, "q", "b"))
 	send(t, db, 1, t0)
-	if err := db.do(ctx, 0, func(tx *transaction) error {
-		b := tx.tx.Bucket(bucketAwaiting)
-		line := b.Get(awaitingKey(tx.db.names.handler("b"), 1, 0))
-		for i := range uint64(maxOverdue + 5) {
-			if err := b.Put(awaitingKey(tx.db.names.handler("b"), 100+i, 0), line); err != nil {
-				return err
+	more := func(change func(b *bolt.Bucket, key, line []byte) error) {
+		t.Helper()
+		if err := db.do(ctx, 0, func(tx *transaction) (err error) {
+			b, handler := tx.tx.Bucket(bucketAwaiting), tx.db.names.handler("b")
+			line := b.Get(awaitingKey(handler, 1, 0))
+			for i := range uint64(maxOverdue + 5) {
+				err = errors.Join(err, change(b, awaitingKey(handler, 100+i, 0), line))
 			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
 	}
+	more((*bolt.Bucket).Put)
 	if n := db.Overdue("b", t0); n != maxOverdue {
 		t.Errorf("%d overdue; want %d", n, maxOverdue)
 	}
 	if got := waiting(t, db, event.Filter{Unanswered: t0}, event.Page{Limit: 5}); got != "q" { // the others are no events
 		t.Errorf("waiting: %s; want q", got)
 	}
+	more(func(b *bolt.Bucket, key, _ []byte) error { return b.Delete(key) })
 }
 
 func TestDroppedSegmentAwaitsNothing(t *testing.T) {

@@ -31,7 +31,7 @@ func Inconsistencies(path string) (problems []string, err error) {
 		}
 		c := &consistency{
 			tx: tx, names: newNames(), next: 1, log: zerolog.Nop(),
-			due: map[string]event.Status{}, inflight: map[string]bool{}, parked: map[string]bool{}, lost: map[uint64]bool{}, working: map[string]bool{},
+			due: map[string]event.Status{}, inflight: map[string]bool{}, parked: map[string]bool{}, lost: map[uint64]bool{}, working: map[string]bool{}, sent: map[string]bool{},
 		}
 		problems = append(problems, c.check()...)
 		return nil
@@ -62,6 +62,7 @@ type consistency struct {
 	parked   map[string]bool
 	lost     map[uint64]bool // events whose state cannot be read
 	working  map[string]bool // conversations with a document
+	sent     map[string]bool // what may await a response
 	problems []string
 }
 
@@ -85,6 +86,7 @@ func (c *consistency) check() []string {
 		return nil
 	})
 	c.indexes()
+	c.awaiting()
 	c.outbox()
 	return c.problems
 }
@@ -172,6 +174,10 @@ func (c *consistency) open(seq uint64, s *state) {
 			c.due[string(dueKey(id, d.NextAttempt, seq, i))] = d.Status
 		case event.InProgress:
 			c.inflight[string(deliveryKey(seq, i))] = true
+		case event.Completed:
+			if id, ok := c.names.number(d.Handler); ok && s.table == event.Request {
+				c.sent[string(awaitingKey(id, seq, i))] = true
+			}
 		}
 	}
 	if s.Status.DeadLetter() {
@@ -201,6 +207,20 @@ func (c *consistency) indexes() {
 			c.fail("%s = %s; want %s", name, keysOf(got), keysOf(want))
 		}
 	}
+}
+
+// awaiting checks that only requests that were sent await their response.
+func (c *consistency) awaiting() {
+	b := c.tx.Bucket(bucketAwaiting)
+	if b == nil {
+		return
+	}
+	_ = b.ForEach(func(k, _ []byte) error {
+		if !c.sent[string(k)] {
+			c.fail("%x awaits a response, but is no request that was sent", k)
+		}
+		return nil
+	})
 }
 
 func keysOf[V any](m map[string]V) string {
