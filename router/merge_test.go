@@ -2,7 +2,10 @@ package router
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 // TestMergePatch has the cases of RFC 7396, appendix A.
@@ -40,6 +43,32 @@ func TestMergePatch(t *testing.T) {
 	if got, err := merging(map[string]any{"a": 1.0, "b": nil}, map[string]any{"a": nil, "c": "x"})(nil); err != nil || string(got) != `{"c":"x"}` {
 		t.Errorf("two patches into nothing = %s, %v", got, err)
 	}
+}
+
+// TestMergedAgain: a patch that is merged twice is as one that is merged once,
+// and what a patch takes out is not there.
+func TestMergedAgain(t *testing.T) {
+	leaf := rapid.OneOf(rapid.Just[any](nil), rapid.Just[any]("x"), rapid.Just[any](1.0), rapid.Just[any]([]any{nil, map[string]any{"a": nil}}))
+	value := leaf
+	for range 3 {
+		inner := value
+		value = rapid.OneOf(leaf, rapid.Custom(func(t *rapid.T) any {
+			return rapid.MapOfN(rapid.StringMatching(`[abc]`), inner, 0, 3).Draw(t, "members")
+		}))
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		target, patch := value.Draw(t, "target"), value.Draw(t, "patch")
+		once := merged(target, patch)
+		if twice := merged(once, patch); !reflect.DeepEqual(once, twice) {
+			t.Fatalf("%v merged into %v is %v, and again %v", patch, target, once, twice)
+		}
+		members, _ := patch.(map[string]any)
+		for name, value := range members {
+			if _, there := once.(map[string]any)[name]; there == (value == nil) {
+				t.Fatalf("%v merged into %v is %v: %s is there: %t", patch, target, once, name, there)
+			}
+		}
+	})
 }
 
 // TestMergeChangesNeither: what was read stays what it was for who reads it.

@@ -35,10 +35,10 @@
 // lies in the segment of the oldest event of its conversation, under the seq of
 // that event, and is found through the index of ids: two lookups in memory, and
 // one where it is. An event that remembers nothing does not touch it. A segment
-// that is dropped takes its documents with it; before, carryDocuments moves those
-// of conversations that have events elsewhere to the oldest of these, so that a
-// document goes with the last event of its conversation. It is found wherever it
-// lies among the events of its conversation, also between the two.
+// that is dropped takes its documents with it; before, [transaction.release] moves
+// those of conversations that have events elsewhere to the oldest of these, so
+// that a document goes with the last event of its conversation. It is found
+// wherever it lies among the events of its conversation, also between the two.
 //
 // # Invariants
 //
