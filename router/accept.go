@@ -168,6 +168,9 @@ func (r *Router) addDelivery(p *plan, t target, now time.Time) {
 		due = dueTime(p.Event.DeliverAt, 0)
 	}
 	d := event.Delivery{Handler: t.handler, Route: t.route, Status: event.Unprocessed, NextAttempt: due}
+	if due.After(now) {
+		d = notBeyond(d, p.Event)
+	}
 	var kept *dispatcher
 	if h := r.dispatcher(t.handler); h != nil && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
 		var e event.Entry

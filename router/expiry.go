@@ -32,10 +32,11 @@ func (x expiry) of(e *event.Event) time.Time {
 	return e.Expires
 }
 
-// notBeyond brings forward a retry that would come after an event expires: it
-// ends then, and does not wait for an attempt that is not made.
+// notBeyond brings forward what would come due after an event expires: it ends
+// then, and does not wait for an attempt that is not made.
 func notBeyond(d event.Delivery, e *event.Event) event.Delivery {
-	if end := e.Expires.Add(time.Microsecond); d.Status == event.Retry && !e.Expires.IsZero() && d.NextAttempt.After(end) {
+	waits := d.Status == event.Retry || d.Status == event.Unprocessed
+	if end := e.Expires.Add(time.Microsecond); waits && !e.Expires.IsZero() && d.NextAttempt.After(end) {
 		d.NextAttempt = dueTime(end, 0)
 	}
 	return d

@@ -96,6 +96,36 @@ func TestExpiresWhileItWaitsForARetry(t *testing.T) {
 	})
 }
 
+// TestExpiresBeforeItIsDelivered ends when its time is over, not when it was to be
+// delivered; also when a reload routes it.
+func TestExpiresBeforeItIsDelivered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &script{}
+		c := only(handlerTo("h", h))
+		c.Routes = []router.Route{route("A", "h")}
+		x := newRig(t, c)
+		for _, messageType := range []string{"A", "B"} {
+			m := message(messageType, messageType, "{}")
+			m.DeliverAt, m.Expires = time.Now().Add(2*time.Hour), time.Now().Add(time.Hour)
+			x.accept(m)
+		}
+		synctest.Wait()
+		c.Routes = append(c.Routes, route("B", "h"))
+		x.reload(c)
+		for _, step := range []struct {
+			after time.Duration
+			want  event.Status
+		}{{time.Hour, event.Unprocessed}, {time.Microsecond, event.Failed}, {2 * time.Hour, event.Failed}} {
+			advance(step.after)
+			for _, id := range []string{"A", "B"} {
+				if rec := x.find(id); rec.Status != step.want || h.count() != 0 {
+					t.Errorf("%s: %s, %d executions; want %s, none", id, shape(rec), h.count(), step.want)
+				}
+			}
+		}
+	})
+}
+
 // TestExpiresInterrupted: what a crash interrupted waits no longer either.
 func TestExpiresInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

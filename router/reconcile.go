@@ -222,6 +222,7 @@ func (r *Router) resume(e *event.Event, s *event.State, targets []target) bool {
 		*d, entry = revive(*d, "the configuration routes it now", now)
 		if e.DeliverAt.After(now) {
 			d.NextAttempt = dueTime(e.DeliverAt, 0)
+			*d = notBeyond(*d, e)
 		}
 		s.Timeline = append(s.Timeline, entry)
 		resumed = true
