@@ -43,6 +43,7 @@ type Options struct {
 
 	Intake    Intake
 	Reader    Reader
+	Working   WorkingData
 	Operator  Operator
 	Claims    Claims
 	Switches  Switches
@@ -82,6 +83,8 @@ func (s *service) registerAll() {
 	s.registerShow()
 	s.registerOperate()
 	s.registerClaims()
+	s.registerWorking()
+	s.registerConversation()
 	s.registerOverview()
 	s.registerSwitches()
 	s.registerExplain()

@@ -11,10 +11,11 @@ import (
 // that the first page had, so that "15m" does not mean a later quarter of an
 // hour on each page.
 type cursor struct {
-	After  uint64    `json:"a"`
-	Since  time.Time `json:"s,omitzero"`
-	Until  time.Time `json:"u,omitzero"`
-	Filter string    `json:"f"`
+	After   uint64    `json:"a"`
+	Since   time.Time `json:"s,omitzero"`
+	Until   time.Time `json:"u,omitzero"`
+	Overdue time.Time `json:"o,omitzero"`
+	Filter  string    `json:"f"`
 }
 
 var (

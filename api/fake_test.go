@@ -38,6 +38,8 @@ type fake struct {
 
 	claimOrder event.ClaimOrder
 	failure    event.ClaimFailure
+	working    map[string]event.Document
+	amendment  event.Amendment
 }
 
 func (f *fake) Accept(_ context.Context, msgs []event.Message) ([]event.Receipt, error) {
@@ -184,7 +186,7 @@ func newFake(records ...event.Record) *fake {
 func options(f *fake) api.Options {
 	return api.Options{
 		Service: "SERVICE_A", Version: "1.2.3", Started: noon, Listen: "127.0.0.1:9180",
-		Intake: f, Reader: f, Operator: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f,
+		Intake: f, Reader: f, Working: f, Operator: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f,
 		Log: zerolog.Nop(),
 	}
 }

@@ -14,10 +14,6 @@ var later = []call{
 	{method: http.MethodPost, path: "/v1/redrives", id: "start-redrive", tag: "redrives"},
 	{method: http.MethodGet, path: "/v1/redrives/{id}", id: "show-redrive", tag: "redrives"},
 	{method: http.MethodDelete, path: "/v1/redrives/{id}", id: "stop-redrive", tag: "redrives"},
-	{method: http.MethodGet, path: "/v1/correlations/{id}", id: "show-correlation", tag: "working data"},
-	{method: http.MethodGet, path: "/v1/working-data/{id}", id: "get-working-data", tag: "working data"},
-	{method: http.MethodPut, path: "/v1/working-data/{id}", id: "put-working-data", tag: "working data"},
-	{method: http.MethodPatch, path: "/v1/working-data/{id}", id: "patch-working-data", tag: "working data"},
 	{method: http.MethodGet, path: "/v1/backup", id: "backup", tag: "store"},
 	{method: http.MethodGet, path: "/v1/stream", id: "stream", tag: "events"},
 }

@@ -22,6 +22,7 @@ type listing struct {
 	CorrelationID string      `query:"correlation_id"`
 	Since         string      `query:"since" doc:"Created at this time (RFC 3339) or later, or not longer ago than a duration." example:"15m"`
 	Until         string      `query:"until" doc:"Created before this time (RFC 3339), or longer ago than a duration." example:"2026-01-31T09:00:00Z"`
+	Overdue       string      `query:"overdue" doc:"Requests that were sent this duration ago, or longer, and await their response." example:"5m"`
 	Order         string      `query:"order" enum:"desc,asc" default:"desc" doc:"desc is newest first."`
 	Limit         int         `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	Cursor        string      `query:"cursor" doc:"next_cursor of the page before. All filters must be the same as there."`
@@ -59,7 +60,7 @@ func (in *listing) filter(at cursor) event.Filter {
 		Table: in.Table.Table, Status: in.Status.Status, MessageType: in.MessageType,
 		Handler: in.Handler, Route: in.Route, Reason: event.Reason(in.Reason),
 		SourceService: in.SourceService, CorrelationID: in.CorrelationID,
-		Since: at.Since, Until: at.Until,
+		Since: at.Since, Until: at.Until, Unanswered: at.Overdue,
 	}
 }
 
@@ -84,13 +85,21 @@ func (in *listing) position(now time.Time) (cursor, error) {
 	if !since.IsZero() && !until.IsZero() && !until.After(since) {
 		return cursor{}, invalid("query.until", in.Until, errors.New("until is not after since"))
 	}
-	return cursor{Since: since, Until: until, Filter: in.fingerprint()}, nil
+	at := cursor{Since: since, Until: until, Filter: in.fingerprint()}
+	if in.Overdue != "" {
+		ago, err := time.ParseDuration(in.Overdue)
+		if err != nil || ago < 0 {
+			return cursor{}, invalid("query.overdue", in.Overdue, errors.New("not a duration such as 5m"))
+		}
+		at.Overdue = now.Add(-ago).UTC()
+	}
+	return at, nil
 }
 
 // fingerprint is the same for the same filters and order, as they were written.
 func (in *listing) fingerprint() string {
 	return event.DeriveID(in.Table.String(), in.Status.String(), in.MessageType, in.Handler, in.Route,
-		in.Reason, in.SourceService, in.CorrelationID, in.Since, in.Until, in.Order)
+		in.Reason, in.SourceService, in.CorrelationID, in.Since, in.Until, in.Order, in.Overdue)
 }
 
 var errWhen = errors.New("neither a time such as 2026-01-31T09:00:00Z nor a duration such as 15m")

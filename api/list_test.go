@@ -121,6 +121,8 @@ func TestListRefuses(t *testing.T) {
 		{"since=-5m", 422, "neither a time", "query.since"},
 		{"until=2026-01-31", 422, "neither a time", "query.until"},
 		{"since=5m&until=10m", 422, "not after since", "query.until"},
+		{"overdue=soon", 422, "not a duration", "query.overdue"},
+		{"overdue=-1s", 422, "not a duration", "query.overdue"},
 		{"statsu=FAILED", 422, "unknown query parameter", "query.statsu"},
 		{"status=FAILED&status=ERROR", 400, "given 2 times", "query.status"},
 		{"status=%zz", 400, "the query cannot be read", ""},
@@ -150,7 +152,7 @@ func TestCursorKnowsEveryFilter(t *testing.T) {
 	h := serve(newFake(r, r))
 	all := map[string]string{
 		"table": "inbound", "status": "COMPLETED", "message_type": "m", "handler": "h", "route": "r", "reason": "x",
-		"source_service": "s", "correlation_id": "c", "since": "3h", "until": "1h", "order": "asc", "limit": "1",
+		"source_service": "s", "correlation_id": "c", "since": "3h", "until": "1h", "order": "asc", "limit": "1", "overdue": "2h",
 	}
 	target := func(changed string) string {
 		q := url.Values{}
@@ -169,6 +171,25 @@ func TestCursorKnowsEveryFilter(t *testing.T) {
 			continue
 		}
 		wantProblem(t, w, 400, "other filters")
+	}
+}
+
+func TestListOverdue(t *testing.T) {
+	f := newFake(manyRows(3)...)
+	h := serve(f)
+	before := time.Now()
+	l := want[wire.List](t, ask(h, "GET", "/v1/events?overdue=5m&limit=1", ""), 200)
+	first := f.asked.Unanswered
+	if first.Before(before.Add(-5*time.Minute)) || first.After(time.Now().Add(-5*time.Minute)) {
+		t.Errorf("unanswered since %v; want 5 minutes ago", first)
+	}
+	want[wire.List](t, ask(h, "GET", "/v1/events?overdue=5m&limit=1&cursor="+l.NextCursor, ""), 200)
+	if !f.asked.Unanswered.Equal(first) {
+		t.Errorf("on the second page: since %v; want %v as on the first", f.asked.Unanswered, first)
+	}
+	want[wire.List](t, ask(h, "GET", "/v1/events?overdue=0s", ""), 200)
+	if f.asked.Unanswered.IsZero() {
+		t.Error("overdue=0s asks for any events; want those that wait")
 	}
 }
 

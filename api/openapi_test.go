@@ -24,8 +24,8 @@ var calls = strings.Fields(`
 	POST/v1/handlers/{name}/pause POST/v1/handlers/{name}/resume
 	POST/v1/sources/{name}/pause POST/v1/sources/{name}/resume
 	POST/v1/explain POST/v1/reload GET/v1/config
-	POST/v1/redrives GET/v1/redrives/{id} DELETE/v1/redrives/{id} GET/v1/correlations/{id}
-	GET/v1/working-data/{id} PUT/v1/working-data/{id} PATCH/v1/working-data/{id}
+	POST/v1/redrives GET/v1/redrives/{id} DELETE/v1/redrives/{id} GET/v1/correlations/{correlation_id}
+	GET/v1/working-data/{correlation_id} PUT/v1/working-data/{correlation_id} PATCH/v1/working-data/{correlation_id}
 	POST/v1/handlers/{name}/claim POST/v1/claims/{id}/complete POST/v1/claims/{id}/fail
 	POST/v1/claims/{id}/extend POST/v1/claims/{id}/release GET/v1/backup GET/v1/stream`)
 
@@ -174,6 +174,7 @@ func TestAnswersFitTheirSchema(t *testing.T) {
 	for _, c := range []struct{ method, target, body, schema string }{
 		{"GET", "/v1/events", "", "List"},
 		{"GET", "/v1/events/7f3", "", "Detail"},
+		{"GET", "/v1/correlations/x", "", "Conversation"},
 		{"GET", "/v1/status", "", "Status"},
 		{"GET", "/v1/sources", "", "Sources"},
 		{"GET", "/v1/routes", "", "Routes"},

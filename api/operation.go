@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"reflect"
@@ -21,6 +22,7 @@ type call struct {
 	status       int    // of success; 200 when 0
 	problems     []int  // statuses it may refuse with, beside those of the guard
 	open         bool   // asks for no token
+	body         int64  // size of the largest body in bytes; maxOrder when 0
 }
 
 // register serves c with h and describes it from the types I and O.
@@ -32,7 +34,7 @@ func (s *service) operation(c call) *huma.Operation {
 	op := &huma.Operation{
 		Method: c.method, Path: c.path, OperationID: c.id, Tags: []string{c.tag},
 		Summary: c.summary, Description: c.text, DefaultStatus: c.status,
-		MaxBodyBytes: maxOrder,
+		MaxBodyBytes: cmp.Or(c.body, maxOrder),
 		Responses:    map[string]*huma.Response{"default": s.problemResponse("Error")},
 	}
 	for _, status := range c.problems {
@@ -56,8 +58,13 @@ func (s *service) problemResponse(text string) *huma.Response {
 // add what types cannot say.
 func (s *service) described(c call) *huma.Operation {
 	item := s.api.OpenAPI().Paths[c.path]
-	if c.method == http.MethodPost {
+	switch c.method {
+	case http.MethodPost:
 		return item.Post
+	case http.MethodPut:
+		return item.Put
+	case http.MethodPatch:
+		return item.Patch
 	}
 	return item.Get
 }

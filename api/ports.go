@@ -27,6 +27,16 @@ type Reader interface {
 	Payloads(ctx context.Context, seq uint64) ([]event.Payload, error)
 }
 
+// WorkingData keeps one JSON object for each conversation.
+type WorkingData interface {
+	// WorkingData returns it; [event.ErrNotFound] when there is none.
+	WorkingData(ctx context.Context, correlationID string) (event.Document, error)
+	// AmendWorkingData changes it and returns what it is then, on disk. Errors:
+	// [event.ErrNotFound] when no event has the correlation id,
+	// [event.ErrTooLarge], [event.ErrUnavailable], and that of the check.
+	AmendWorkingData(ctx context.Context, a event.Amendment) (event.Document, error)
+}
+
 // Operator changes single events. Both return [event.ErrConflict] when the
 // status does not allow it and [event.ErrNotFound] when the event, or the
 // handler that is asked for, is not there.

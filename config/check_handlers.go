@@ -15,6 +15,7 @@ var only = []struct {
 }{
 	{"path", []string{KindUnix}},
 	{"target_service", []string{KindTopic}},
+	{"response_within", []string{KindTopic}},
 	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},

@@ -161,6 +161,8 @@ type Handler struct {
 	_             later             `yaml:"async"`
 	_             later             `yaml:"async_timeout"`
 	_             later             `yaml:"tls"`
+
+	ResponseWithin time.Duration `yaml:"response_within,omitempty" min:"1ms" doc:"How long the response to a request may take before the request is overdue, for topic. Default: no response is awaited."`
 }
 
 // Breaker says when nothing is tried for a while.
@@ -210,14 +212,15 @@ type Route struct {
 	Name        string   `yaml:"name" form:"route" doc:"Name in timelines and explanations. Default: its place in the list, routes[2]."`
 	MessageType []string `yaml:"message_type" required:"true" single:"true" form:"glob" doc:"A message type or a list of them; * stands for any run of characters."`
 	Table       string   `yaml:"table" enum:"inbound,request,response" doc:"Only events of this table. Default: of any."`
-	When        string   `yaml:"when" doc:"Only events for which this CEL expression is true. It may use event, headers and data."`
+	When        string   `yaml:"when" doc:"Only events for which this CEL expression is true. It may use event, headers, data and working."`
 	// Handler is empty once loaded: Handlers has it.
 	Handler  string   `yaml:"handler" doc:"Name of the handler."`
 	Handlers []string `yaml:"handlers" doc:"Names of several handlers; each gets the event, with attempts of its own."`
 	Continue bool     `yaml:"continue" doc:"Look for further routes after this one has matched."`
-	_        later    `yaml:"order_by"`
-	_        later    `yaml:"remember"`
-	_        later    `yaml:"expires"`
-	_        later    `yaml:"schema"`
-	_        later    `yaml:"on_failure"`
+	// Remember is keyed by member of the working data.
+	Remember map[string]string `yaml:"remember" keys:"name" doc:"Values merged into the working data of the event's correlation: names, each with a CEL expression as in when."`
+	Expires  time.Duration     `yaml:"expires,omitempty" min:"1ms" doc:"How long after it was received, or was to be delivered, an event is still handed to a handler. Default: for ever."`
+	_        later             `yaml:"order_by"`
+	_        later             `yaml:"schema"`
+	_        later             `yaml:"on_failure"`
 }

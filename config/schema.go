@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -172,7 +173,8 @@ func defaultOf(v reflect.Value, tag reflect.StructTag) (any, bool) {
 		if x == 0 && tag.Get("zero") != "" {
 			return tag.Get("zero"), true
 		}
-		return formatDuration(x), tag.Get("required") == ""
+		unset := x == 0 && strings.HasSuffix(tag.Get("yaml"), ",omitempty") // its doc says what that means
+		return formatDuration(x), tag.Get("required") == "" && !unset
 	case int, float64, bool:
 		return x, true
 	case []string:

@@ -111,7 +111,7 @@ func TestSchemaRefuses(t *testing.T) {
 	for _, name := range strings.Fields(`choices durations handler-kinds handler-misspelt-kind later-keys
 		later-keys-of-handlers later-keys-of-routes message-types names no-values not-a-mapping quoted-values ranges
 		required retry-on route-targets subjects unix-sockets unknown-keys unknown-keys-unlike-any
-		wrong-types wrong-types-in-routes`) {
+		routes-that-remember wrong-types wrong-types-in-routes`) {
 		if err := validate(t, schema, filepath.Join("testdata/bad", name+".yaml")); err == nil {
 			t.Errorf("%s.yaml fits the schema", name)
 		}

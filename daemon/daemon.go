@@ -181,7 +181,7 @@ func isGlob(s string) bool {
 func (d *Daemon) startStore(_ context.Context, c *config.Config) (err error) {
 	d.store, err = storage.Open(storage.Options{
 		Path: filepath.Join(c.DataDir, "eventd.db"), LockTimeout: c.Store.LockTimeout,
-		DedupeWindow: c.Store.DedupeWindow, Log: d.log, Observer: d.metrics,
+		DedupeWindow: dedupeWindow(c), Log: d.log, Observer: d.metrics,
 	})
 	if err != nil {
 		return err

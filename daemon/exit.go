@@ -53,7 +53,7 @@ var errUnreadable = errors.New("configuration cannot be read")
 // `when` expressions included. The error is [config.Problems], which lists
 // everything that is wrong, or says why the file cannot be read.
 func Load(path string, env func(string) (string, bool)) (*config.Config, error) {
-	c, err := config.Load(path, env, checkWhen)
+	c, err := config.Load(path, env, checkExpressions)
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err)

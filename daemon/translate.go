@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/eventd-io/eventd/config"
 	"github.com/eventd-io/eventd/envelope"
@@ -15,14 +16,19 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// checkWhen finds the conditions of routes that do not compile.
-func checkWhen(c *config.Config) (issues []config.Issue) {
+// checkExpressions finds the CEL expressions of routes that do not compile.
+func checkExpressions(c *config.Config) (issues []config.Issue) {
 	for i, r := range c.Routes {
-		if r.When == "" {
-			continue
+		path := fmt.Sprintf("routes[%d]", i)
+		if r.When != "" {
+			if err := router.CheckWhen(r.When); err != nil {
+				issues = append(issues, c.Issue(path+".when", err))
+			}
 		}
-		if err := router.CheckWhen(r.When); err != nil {
-			issues = append(issues, c.Issue(fmt.Sprintf("routes[%d].when", i), err))
+		for _, name := range config.Names(r.Remember) {
+			if err := router.CheckRemember(r.Remember[name]); err != nil {
+				issues = append(issues, c.Issue(path+".remember."+name, err))
+			}
 		}
 	}
 	return issues
@@ -35,7 +41,7 @@ func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Confi
 	for _, r := range c.Routes {
 		route := router.Route{
 			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
-			Handlers: r.Handlers, Continue: r.Continue,
+			Handlers: r.Handlers, Continue: r.Continue, Remember: r.Remember, Expires: r.Expires,
 		}
 		if r.Table != "" {
 			var err error
@@ -65,7 +71,7 @@ func routerHandler(c *config.Config, name string, h *config.Handler, d endpoint)
 	return router.Handler{
 		Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
 		Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
-		Rate: perSecond(h.RateLimit), Breaker: breaker(h.Breaker),
+		Rate: perSecond(h.RateLimit), Breaker: breaker(h.Breaker), ResponseWithin: h.ResponseWithin,
 	}
 }
 
@@ -94,6 +100,14 @@ func polled(c *config.Config, name string, h *config.Handler) router.Handler {
 type nats interface {
 	handler.Publisher
 	handler.Requester
+}
+
+// dedupeWindow tells the store's default apart from a window of no length.
+func dedupeWindow(c *config.Config) time.Duration {
+	if c.Store.DedupeWindow == 0 {
+		return -1
+	}
+	return c.Store.DedupeWindow
 }
 
 // endpoint is what every kind of handler is.

@@ -21,6 +21,7 @@ var (
 	_ queue.Positions   = (*storage.DB)(nil)
 	_ api.Intake        = (*router.Router)(nil)
 	_ api.Reader        = (*storage.DB)(nil)
+	_ api.WorkingData   = (*router.Router)(nil)
 	_ api.Operator      = (*router.Router)(nil)
 	_ api.Claims        = (*router.Router)(nil)
 	_ api.Explainer     = (*router.Router)(nil)

@@ -12,4 +12,7 @@ var (
 	// ErrUnavailable: eventd is shutting down or cannot take it now. Nothing
 	// was stored; the caller may try again.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrTooLarge: working data would get larger than [MaxDocument]. Nothing was
+	// changed.
+	ErrTooLarge = errors.New("too large")
 )

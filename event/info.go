@@ -13,6 +13,9 @@ type Filter struct {
 	SourceService string
 	CorrelationID string
 	Since, Until  time.Time // of creation; Since included, Until not
+	// Unanswered selects requests that were sent at or before it and await their
+	// response; zero for any events.
+	Unanswered time.Time
 }
 
 // Page is what to return of the records that a [Filter] selects.
@@ -36,6 +39,7 @@ type HandlerInfo struct {
 	Claims      int       `json:"claims"`  // by services, of a polled handler
 	Queue       int       `json:"queue"`   // due now, waiting for a slot
 	Retries     int       `json:"retries"` // scheduled for later
+	Overdue     int       `json:"overdue"` // requests sent whose response has not come in time
 	Paused      bool      `json:"paused"`
 	PauseReason string    `json:"pause_reason,omitempty"` // manual, gone
 	RestUntil   time.Time `json:"rest_until,omitzero"`
@@ -66,6 +70,9 @@ type RouteInfo struct {
 	When        string   `json:"when,omitempty"`
 	Handlers    []string `json:"handlers"`
 	Continue    bool     `json:"continue,omitempty"`
+	// Remember are CEL expressions by member of the working data.
+	Remember map[string]string `json:"remember,omitempty"`
+	Expires  string            `json:"expires,omitempty"` // a duration: 1h0m0s
 }
 
 // StoreInfo tells how the store stands. Sizes are in bytes.

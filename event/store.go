@@ -8,6 +8,10 @@ type Admission struct {
 	Payload []byte // must not change until it is stored
 	State   State
 	Outbox  []Publication // to be published with it; ID and EventSeq are set by the store
+	// Remember changes the working data of the event's conversation in the same
+	// transaction, unless the event is a duplicate; nil for nothing. Where it
+	// cannot, the event is stored with a note of it.
+	Remember Amend
 	// Duplicate is set by the store when the same event was stored before. The
 	// first one keeps a note of it and nothing else is stored; Event.Seq is then
 	// the first one's.
@@ -33,6 +37,15 @@ type Effects struct {
 	FollowUps []*Admission
 	Outbox    []Publication // ID and EventSeq are set by the store
 	Sent      []Payload     // without Body: it is the event's own
+	Remember  Amend         // as in [Admission]
+	Await     *Await        // the step has sent a request that is to be answered
+}
+
+// Await says that a request was sent and is to be answered by a response with
+// its id.
+type Await struct {
+	Delivery int // which of the deliveries sent it
+	Sent     time.Time
 }
 
 // Due is one delivery that waits for its handler, with all that an attempt needs.

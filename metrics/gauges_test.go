@@ -17,7 +17,7 @@ func TestGaugesShowTheSnapshot(t *testing.T) {
 			return event.Snapshot{
 				Counts: event.Counts{event.Inbound: {event.Completed: 5, event.Retry: 2}, event.Request: {event.Failed: 1}},
 				Handlers: []event.HandlerInfo{
-					{Name: "busy", InFlight: 3, Queue: 4, Retries: 5, Claims: 6, RestUntil: now.Add(2 * time.Minute), BreakerUntil: now.Add(2 * time.Minute)},
+					{Name: "busy", InFlight: 3, Queue: 4, Retries: 5, Claims: 6, Overdue: 11, RestUntil: now.Add(2 * time.Minute), BreakerUntil: now.Add(2 * time.Minute)},
 					{Name: "gone", Paused: true, PauseReason: "gone"},
 					{Name: "manual", Paused: true, PauseReason: "manual", RestUntil: now},
 					{Name: "not-configured", InFlight: 9},
@@ -44,6 +44,8 @@ func TestGaugesShowTheSnapshot(t *testing.T) {
 			`eventd_claims{handler="busy"}`:                           6,
 			`eventd_queue_length{handler="busy"}`:                     4,
 			`eventd_retries_scheduled{handler="busy"}`:                5,
+			`eventd_requests_overdue{handler="busy"}`:                 11,
+			`eventd_requests_overdue{handler="new"}`:                  0,
 			`eventd_in_flight{handler="new"}`:                         0,
 			`eventd_in_flight{handler="not-configured"}`:              -1,
 			`eventd_handler_paused{handler="busy",reason="manual"}`:   0,

@@ -54,13 +54,18 @@ func (r *Router) enter() bool {
 // planSome plans messages until one had better wait for space: see [pace].
 func (r *Router) planSome(ctx context.Context, messages []event.Message, c *pace, now time.Time) ([]*plan, <-chan struct{}, error) {
 	plans := make([]*plan, 0, len(messages))
+	w := r.newMemory(ctx)
 	for i := range messages {
 		m := &messages[i]
 		if err := r.complete(ctx, m, now); err != nil {
 			r.withdraw(plans)
 			return nil, nil, err
 		}
-		p := r.plan(m, now)
+		p := r.plan(m, w, now)
+		if ctx.Err() != nil && w.err != nil { // it was routed without what it asked for
+			r.withdraw(append(plans, p))
+			return nil, nil, ctx.Err()
+		}
 		if space := c.space(r, p, now); space != nil {
 			return plans, space, nil
 		}
@@ -136,7 +141,7 @@ type plan struct {
 
 // plan decides where a message goes. Where a handler is idle its slot is kept
 // and the first attempt is counted with the very commit that stores the event.
-func (r *Router) plan(m *event.Message, now time.Time) *plan {
+func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
 	p := &plan{own: m.Event}
 	p.Event, p.Payload = &p.own, m.Payload
 	p.State.UpdatedBy, p.State.UpdatedAt = m.CreatedBy, m.CreatedAt
@@ -144,12 +149,15 @@ func (r *Router) plan(m *event.Message, now time.Time) *plan {
 		r.parkNew(p, m.Problem, m.Detail, now)
 		return p
 	}
-	targets := r.live.Load().match(m)
-	if len(targets) == 0 {
+	d := r.live.Load().match(m, w)
+	if len(d.targets) == 0 {
 		r.parkNew(p, event.NoRoute, "no route matches message_type "+m.MessageType, now)
 		return p
 	}
-	for _, t := range targets {
+	p.Remember = d.amend()
+	p.own.Expires = d.expires.of(&p.own)
+	p.State.Timeline = d.noted(event.Unprocessed, now)
+	for _, t := range d.targets {
 		r.addDelivery(p, t, now)
 	}
 	return p
@@ -161,6 +169,9 @@ func (r *Router) addDelivery(p *plan, t target, now time.Time) {
 		due = dueTime(p.Event.DeliverAt, 0)
 	}
 	d := event.Delivery{Handler: t.handler, Route: t.route, Status: event.Unprocessed, NextAttempt: due}
+	if due.After(now) {
+		d = notBeyond(d, p.Event)
+	}
 	var kept *dispatcher
 	if h := r.dispatcher(t.handler); h != nil && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
 		var e event.Entry

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"time"
@@ -135,6 +136,7 @@ func (r *Router) followUps(h *Handler, t *task, a *event.Answer, now time.Time) 
 		return nil
 	}
 	plans := make([]*plan, 0, len(a.FollowUps))
+	w := r.newMemory(context.WithoutCancel(r.attempts))
 	for i := range a.FollowUps {
 		m := &a.FollowUps[i]
 		parent := t.event
@@ -149,7 +151,7 @@ func (r *Router) followUps(h *Handler, t *task, a *event.Answer, now time.Time) 
 			m.Problem = event.Loop
 			m.Detail = fmt.Sprintf("%d follow-ups in a row", m.Hops)
 		}
-		plans = append(plans, r.plan(m, now))
+		plans = append(plans, r.plan(m, w, now))
 	}
 	return plans
 }

@@ -21,17 +21,18 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 	if err != nil {
 		return rec, err
 	}
-	var targets []target
+	var decided decision
 	if len(rec.Deliveries) == 0 && o.Handler == "" {
-		if targets, err = r.reroute(ctx, &rec); err != nil {
+		if decided, err = r.reroute(ctx, &rec, r.newMemory(ctx)); err != nil {
 			return rec, err
 		}
-		if len(targets) == 0 {
+		if len(decided.targets) == 0 {
 			return rec, fmt.Errorf("no route matches message_type %q: %w", rec.MessageType, event.ErrConflict)
 		}
 	}
 	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
-		return nil, redrive(s, o, targets)
+		effects := decided.effects(s, clock())
+		return effects, redrive(s, o, decided.targets)
 	})
 }
 

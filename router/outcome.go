@@ -115,10 +115,14 @@ func (r *Router) logUnsettled(list []*outcome, err error) {
 func (r *Router) decide(o *outcome, now time.Time) {
 	h, t, a := o.handler, o.task, &o.answer
 	o.next, o.entry = settle(t.delivery, h.Policy, a, now, chance())
+	o.next = notBeyond(o.next, t.event)
 	o.plans = r.followUps(h, t, a, now)
 	effects := &event.Effects{Outbox: r.deadLetters(t.event, o.next, o.entry.Detail), Sent: a.Sent}
 	for i := range effects.Sent {
 		effects.Sent[i].CreatedBy, effects.Sent[i].CreatedAt = h.Service, now
+	}
+	if h.ResponseWithin > 0 && t.event.Table == event.Request && a.Outcome == event.Done {
+		effects.Await = &event.Await{Delivery: t.index, Sent: now}
 	}
 	for _, p := range o.plans {
 		effects.FollowUps = append(effects.FollowUps, &p.Admission)

@@ -20,6 +20,9 @@ type Schedule interface {
 	Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error)
 	Waiting(handler string) (unprocessed, retries int)
 	WaitingHandlers() []string
+	// Overdue counts the requests that a handler has sent at or before a time and
+	// that await their response, up to a limit of its own.
+	Overdue(handler string, sent time.Time) int
 	Inflight(ctx context.Context, after uint64, limit int) ([]uint64, error)
 	Parked(ctx context.Context, status event.Status, after uint64, limit int) ([]uint64, error)
 }
@@ -37,12 +40,21 @@ type Settings interface {
 	Paused(kind, name string) (reason string)
 }
 
+// WorkingData keeps one JSON object for each conversation.
+type WorkingData interface {
+	// WorkingData returns it; [event.ErrNotFound] when there is none.
+	WorkingData(ctx context.Context, correlationID string) (event.Document, error)
+	// AmendWorkingData changes it in the transaction that reads it for change.
+	AmendWorkingData(ctx context.Context, correlationID, by string, change func(event.Document) ([]byte, error)) (event.Document, error)
+}
+
 // Store is all that the router needs to have kept.
 type Store interface {
 	Ledger
 	Schedule
 	Reader
 	Settings
+	WorkingData
 }
 
 // Deliverer makes one attempt. It never fails: the answer says all. When ctx

@@ -144,21 +144,23 @@ func (r *Router) takeUpHeld(x *step) {
 func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err error) {
 	var steps []*step
 	var due []string
+	w := r.newMemory(ctx)
 	for _, seq := range seqs {
 		rec, err := r.store.Get(ctx, seq)
 		if err != nil || !unrouted(&rec.State) {
 			continue
 		}
-		targets, err := r.reroute(ctx, &rec)
+		decided, err := r.reroute(ctx, &rec, w)
 		if err != nil {
 			continue
 		}
 		steps = append(steps, newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
-			if !r.resume(&rec.Event, s, targets) {
+			effects := decided.effects(s, clock())
+			if !r.resume(&rec.Event, s, decided.targets) {
 				return nil, event.ErrConflict
 			}
 			due = append(due, unprocessed(s)...)
-			return nil, nil
+			return effects, nil
 		}))
 	}
 	if len(steps) == 0 {
@@ -187,13 +189,13 @@ func unrouted(s *event.State) bool {
 
 func heldDelivery(d event.Delivery) bool { return d.Status == event.Error && d.Reason == event.NoRoute }
 
-// reroute returns the handlers that the routes give an event now.
-func (r *Router) reroute(ctx context.Context, rec *event.Record) ([]target, error) {
+// reroute returns what the routes make of an event now.
+func (r *Router) reroute(ctx context.Context, rec *event.Record, w *memory) (d decision, err error) {
 	payload, err := r.store.Payload(ctx, rec.Seq)
 	if err != nil {
-		return nil, err
+		return d, err
 	}
-	return r.live.Load().match(&event.Message{Event: rec.Event, Payload: payload}), nil
+	return r.live.Load().match(&event.Message{Event: rec.Event, Payload: payload}, w), nil
 }
 
 // resume makes due what an event has waiting for a route, if there is one now,
@@ -220,6 +222,7 @@ func (r *Router) resume(e *event.Event, s *event.State, targets []target) bool {
 		*d, entry = revive(*d, "the configuration routes it now", now)
 		if e.DeliverAt.After(now) {
 			d.NextAttempt = dueTime(e.DeliverAt, 0)
+			*d = notBeyond(*d, e)
 		}
 		s.Timeline = append(s.Timeline, entry)
 		resumed = true

@@ -106,6 +106,7 @@ func (r *Router) interrupt(e *event.Event, s *event.State, now time.Time) *event
 		}
 		var entry event.Entry
 		*d, entry = interrupted(*d, policy, now, chance())
+		*d = notBeyond(*d, e)
 		s.Timeline = append(s.Timeline, entry)
 		effects.Outbox = append(effects.Outbox, r.deadLetters(e, *d, entry.Detail)...)
 	}

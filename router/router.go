@@ -26,6 +26,9 @@ type Handler struct {
 	Lease       time.Duration // of a claim that does not say; above 0 the handler is polled
 	Rate        float64       // attempts a second, at most; 0 for any number
 	Breaker     *Breaker      // nil for none
+	// ResponseWithin is how long the response to a request that it sends may
+	// take before the request is overdue; 0 where none is awaited.
+	ResponseWithin time.Duration
 }
 
 // Config is what a reload may change.
@@ -198,7 +201,9 @@ func (r *Router) ring(name string) {
 }
 
 // Explain says of every route whether it takes a message, and why not.
-func (r *Router) Explain(m event.Message) []event.Explanation { return r.live.Load().explain(&m) }
+func (r *Router) Explain(m event.Message) []event.Explanation {
+	return r.live.Load().explain(&m, r.newMemory(context.Background()))
+}
 
 // Routes tells how the routes are configured.
 func (r *Router) Routes() []event.RouteInfo {
@@ -206,7 +211,10 @@ func (r *Router) Routes() []event.RouteInfo {
 	for _, route := range r.live.Load().routes {
 		info := event.RouteInfo{
 			Name: route.Name, MessageType: route.MessageTypes, When: route.When,
-			Handlers: route.Handlers, Continue: route.Continue,
+			Handlers: route.Handlers, Continue: route.Continue, Remember: route.Remember,
+		}
+		if route.Expires > 0 {
+			info.Expires = route.Expires.String()
 		}
 		if route.Table != 0 {
 			info.Table = route.Table.String()
@@ -224,6 +232,9 @@ func (r *Router) Handlers() []event.HandlerInfo {
 		info := dispatchers[name].info()
 		waiting, retries := r.store.Waiting(name)
 		info.Queue, info.Retries = info.Queue+waiting, retries
+		if within := dispatchers[name].configured().ResponseWithin; within > 0 {
+			info.Overdue = r.store.Overdue(name, clock().Add(-within))
+		}
 		list = append(list, info)
 	}
 	return list

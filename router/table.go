@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"github.com/eventd-io/eventd/event"
@@ -19,6 +20,12 @@ type Route struct {
 	When         string // CEL; "" for always
 	Handlers     []string
 	Continue     bool // go on with the next route after a match
+	// Remember are CEL values, by the name of the member of the working data
+	// that they become.
+	Remember map[string]string
+	// Expires is how long after it was received, or was to be delivered, an event
+	// is handed to a handler no more; 0 for no limit.
+	Expires time.Duration
 }
 
 // table is a compiled list of routes. It does not change.
@@ -26,7 +33,8 @@ type table struct{ routes []compiled }
 
 type compiled struct {
 	Route
-	when cel.Program
+	when     cel.Program
+	remember []remembered
 }
 
 // CheckWhen returns what is wrong with a `when` expression; nil for nothing.
@@ -44,41 +52,54 @@ func newTable(routes []Route) (*table, error) {
 	var c *conditions
 	for _, r := range routes {
 		entry := compiled{Route: r}
-		if r.When != "" {
+		if c == nil && (r.When != "" || len(r.Remember) > 0) {
 			var err error
-			if c == nil {
-				if c, err = newConditions(); err != nil {
-					return nil, err
-				}
+			if c, err = newConditions(); err != nil {
+				return nil, err
 			}
-			if entry.when, err = c.compile(r.When); err != nil {
-				return nil, fmt.Errorf("route %s: when: %w", r.Name, err)
-			}
+		}
+		if err := entry.compile(c); err != nil {
+			return nil, fmt.Errorf("route %s: %w", r.Name, err)
 		}
 		t.routes = append(t.routes, entry)
 	}
 	return t, nil
 }
 
+func (r *compiled) compile(c *conditions) (err error) {
+	if r.When != "" {
+		if r.when, err = c.compile(r.When); err != nil {
+			return fmt.Errorf("when: %w", err)
+		}
+	}
+	if r.remember, err = c.compileRemember(r.Remember); err != nil {
+		return fmt.Errorf("remember: %w", err)
+	}
+	return nil
+}
+
 // target is one handler that a route leads to.
 type target struct{ handler, route string }
 
-// match returns the handlers of a message, each once, in the order of the routes.
-func (t *table) match(m *event.Message) (targets []target) {
-	v := view{message: m}
+// match returns the handlers of a message, each once, in the order of the routes,
+// and what else the routes ask for. w is read only if an expression reads it.
+func (t *table) match(m *event.Message, w *memory) (d decision) {
+	v := view{message: m, memory: w}
 	for i := range t.routes {
 		r := &t.routes[i]
 		if !r.takes(&v) {
 			continue
 		}
 		for _, h := range r.Handlers {
-			targets = appendTarget(targets, target{handler: h, route: r.Name})
+			d.targets = appendTarget(d.targets, target{handler: h, route: r.Name})
 		}
+		d.keep(r, &v)
+		d.expires.limit(r.Expires)
 		if !r.Continue {
 			break
 		}
 	}
-	return targets
+	return d
 }
 
 func appendTarget(list []target, t target) []target {
@@ -123,9 +144,9 @@ func (r *compiled) whyNot(v *view) string {
 }
 
 // explain says of every route whether it takes a message, and why not.
-func (t *table) explain(m *event.Message) []event.Explanation {
+func (t *table) explain(m *event.Message, w *memory) []event.Explanation {
 	list := make([]event.Explanation, 0, len(t.routes))
-	v, taken := view{message: m}, ""
+	v, taken := view{message: m, memory: w}, ""
 	for i := range t.routes {
 		r := &t.routes[i]
 		e := event.Explanation{Route: r.Name}
@@ -136,6 +157,7 @@ func (t *table) explain(m *event.Message) []event.Explanation {
 		}
 		if e.Why = r.whyNot(&v); e.Why == "" {
 			e.Matched, e.Handlers, e.Why = true, r.Handlers, "matched"
+			new(decision).keep(r, &v) // the routes after it see what it remembers
 			if !r.Continue {
 				taken = r.Name
 			}

@@ -95,11 +95,11 @@ func TestMatch(t *testing.T) {
 		{event.Inbound, "DR_B", "1000", "audit>audit"},
 	} {
 		m := &event.Message{Event: event.Event{Table: c.table, MessageType: c.messageType}, Payload: []byte(`{"amount":` + c.amount + `}`)}
-		if got := targetsOf(table.match(m)); got != c.want {
+		if got := targetsOf(table.match(m, &memory{}).targets); got != c.want {
 			t.Errorf("%s %s of %s goes to %q; want %q", c.table, c.messageType, c.amount, got, c.want)
 		}
 	}
-	if got := mustTable(t).match(&event.Message{}); got != nil {
+	if got := mustTable(t).match(&event.Message{}, &memory{}).targets; got != nil {
 		t.Errorf("without routes it goes to %v", got)
 	}
 }
@@ -114,7 +114,7 @@ func TestExplain(t *testing.T) {
 		Route{Name: "takes", MessageTypes: []string{"C"}, Handlers: []string{"j"}},
 		Route{Name: "after", MessageTypes: []string{"*"}, Handlers: []string{"k"}},
 	)
-	got := table.explain(&event.Message{Event: event.Event{Table: event.Inbound, MessageType: "C"}, Payload: []byte(`{"n":1}`)})
+	got := table.explain(&event.Message{Event: event.Event{Table: event.Inbound, MessageType: "C"}, Payload: []byte(`{"n":1}`)}, &memory{})
 	want := []event.Explanation{
 		{Route: "type", Why: `message_type "C" is not A or B*`},
 		{Route: "table", Why: "table is inbound, not response"},
@@ -157,7 +157,7 @@ func TestMatchDoesWhatExplainSays(t *testing.T) {
 		}, Payload: []byte(rapid.SampledFrom([]string{`{"n":1}`, `{"n":3}`, "no JSON"}).Draw(t, "payload"))}
 
 		var want []string
-		for _, e := range table.explain(m) {
+		for _, e := range table.explain(m, &memory{}) {
 			for _, h := range e.Handlers {
 				if e.Matched && !slices.Contains(want, h) {
 					want = append(want, h)
@@ -165,7 +165,7 @@ func TestMatchDoesWhatExplainSays(t *testing.T) {
 			}
 		}
 		var got []string
-		for _, x := range table.match(m) {
+		for _, x := range table.match(m, &memory{}).targets {
 			got = append(got, x.handler)
 		}
 		if !slices.Equal(got, want) {

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ func newConditions() (*conditions, error) {
 		cel.Variable("event", cel.ObjectType("router.facts")),
 		cel.Variable("headers", cel.MapType(cel.StringType, cel.StringType)),
 		cel.Variable("data", cel.DynType),
+		cel.Variable("working", cel.MapType(cel.StringType, cel.DynType)),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("set up CEL: %w", err)
@@ -52,21 +54,43 @@ func newConditions() (*conditions, error) {
 
 // compile returns the condition, or an error that says where it is wrong.
 func (c *conditions) compile(expression string) (cel.Program, error) {
+	ast, err := c.parse(expression)
+	if err != nil {
+		return nil, err
+	}
+	if t := ast.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
+		return nil, fmt.Errorf("gives %s, not true or false", t)
+	}
+	return c.program(ast)
+}
+
+// compileValue is compile for an expression of any type.
+func (c *conditions) compileValue(expression string) (cel.Program, error) {
+	ast, err := c.parse(expression)
+	if err != nil {
+		return nil, err
+	}
+	return c.program(ast)
+}
+
+func (c *conditions) parse(expression string) (*cel.Ast, error) {
 	ast, issues := c.env.Compile(expression)
 	if issues.Err() != nil {
 		first := issues.Errors()[0]
 		return nil, fmt.Errorf("column %d: %s", first.Location.Column()+1, first.Message)
 	}
-	if t := ast.OutputType(); !t.IsExactType(types.BoolType) && !t.IsExactType(types.DynType) {
-		return nil, fmt.Errorf("gives %s, not true or false", t)
-	}
+	return ast, nil
+}
+
+func (c *conditions) program(ast *cel.Ast) (cel.Program, error) {
 	return c.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(costLimit))
 }
 
-// view is an event as conditions see it. The payload is decoded when the first
-// of them reads it, and once.
+// view is an event as expressions see it. The payload is decoded, and the
+// working data read, when the first of them asks for it, and once.
 type view struct {
 	message *event.Message
+	memory  *memory
 	facts   *facts
 	data    any
 	decoded bool
@@ -87,9 +111,19 @@ func (v *view) ResolveName(name string) (any, bool) {
 			v.data, v.decoded = decodeData(v.message.Payload), true
 		}
 		return v.data, true
+	case "working":
+		doc, err := v.memory.of(v.conversation())
+		return doc, err == nil
 	}
 	return nil, false
 }
+
+// conversation is the correlation id of an event; one that has none yet begins
+// a conversation of its own.
+func (v *view) conversation() string { return cmp.Or(v.message.CorrelationID, v.message.ID) }
+
+// remember lets what comes after see the values a route remembers.
+func (v *view) remember(values map[string]any) { v.memory.add(v.conversation(), values) }
 
 // Parent implements [cel.Activation].
 func (*view) Parent() cel.Activation { return nil }

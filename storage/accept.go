@@ -34,6 +34,9 @@ func encodeHeads(admissions []*event.Admission) (heads [][]byte, weight int, err
 			return nil, 0, fmt.Errorf("encode event %s: %w", a.Event.ID, err)
 		}
 		weight += len(a.Payload) + len(heads[i])
+		if a.Remember != nil {
+			weight += documentWeight
+		}
 	}
 	return heads, weight, nil
 }
@@ -99,6 +102,12 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 	}
 	b.info.events++
 	b.info.last = max(b.info.last, micros(a.Event.CreatedAt))
+	if err := t.remember(a.Event, &a.State, a.Remember); err != nil {
+		return err
+	}
+	if err := t.answer(a.Event); err != nil {
+		return err
+	}
 	return t.putNew(b, a)
 }
 

@@ -31,7 +31,7 @@ func Inconsistencies(path string) (problems []string, err error) {
 		}
 		c := &consistency{
 			tx: tx, names: newNames(), next: 1, log: zerolog.Nop(),
-			due: map[string]event.Status{}, inflight: map[string]bool{}, parked: map[string]bool{}, lost: map[uint64]bool{},
+			due: map[string]event.Status{}, inflight: map[string]bool{}, parked: map[string]bool{}, lost: map[uint64]bool{}, working: map[string]bool{}, sent: map[string]bool{},
 		}
 		problems = append(problems, c.check()...)
 		return nil
@@ -61,6 +61,8 @@ type consistency struct {
 	inflight map[string]bool
 	parked   map[string]bool
 	lost     map[uint64]bool // events whose state cannot be read
+	working  map[string]bool // conversations with a document
+	sent     map[string]bool // what may await a response
 	problems []string
 }
 
@@ -84,6 +86,7 @@ func (c *consistency) check() []string {
 		return nil
 	})
 	c.indexes()
+	c.awaiting()
 	c.outbox()
 	return c.problems
 }
@@ -115,6 +118,7 @@ func (c *consistency) segment(segments *bolt.Bucket, first uint64) {
 	}
 	c.ids(b, info.events)
 	c.children(b)
+	c.documents(b)
 }
 
 func (c *consistency) event(b *segmentBuckets, seq uint64, info *segmentInfo) {
@@ -170,6 +174,10 @@ func (c *consistency) open(seq uint64, s *state) {
 			c.due[string(dueKey(id, d.NextAttempt, seq, i))] = d.Status
 		case event.InProgress:
 			c.inflight[string(deliveryKey(seq, i))] = true
+		case event.Completed:
+			if id, ok := c.names.number(d.Handler); ok && s.table == event.Request {
+				c.sent[string(awaitingKey(id, seq, i))] = true
+			}
 		}
 	}
 	if s.Status.DeadLetter() {
@@ -199,6 +207,20 @@ func (c *consistency) indexes() {
 			c.fail("%s = %s; want %s", name, keysOf(got), keysOf(want))
 		}
 	}
+}
+
+// awaiting checks that only requests that were sent await their response.
+func (c *consistency) awaiting() {
+	b := c.tx.Bucket(bucketAwaiting)
+	if b == nil {
+		return
+	}
+	_ = b.ForEach(func(k, _ []byte) error {
+		if !c.sent[string(k)] {
+			c.fail("%x awaits a response, but is no request that was sent", k)
+		}
+		return nil
+	})
 }
 
 func keysOf[V any](m map[string]V) string {
@@ -252,6 +274,28 @@ func (c *consistency) children(b *segmentBuckets) {
 			return nil
 		})
 	}
+}
+
+// documents checks that working data belongs to events of the segment, and that
+// a conversation has one document.
+func (c *consistency) documents(b *segmentBuckets) {
+	w := b.root.Bucket(bucketWorking)
+	if w == nil {
+		return
+	}
+	_ = w.ForEach(func(k, v []byte) error {
+		d, err := decodeDocument(v)
+		if err != nil {
+			c.fail("segment %d: working data under %x: %v", b.first, k, err)
+			return nil
+		}
+		e, err := b.event(binary.BigEndian.Uint64(k))
+		if err != nil || e.CorrelationID != d.CorrelationID || c.working[d.CorrelationID] {
+			c.fail("segment %d: working data of %q under %x of %+v, %v", b.first, d.CorrelationID, k, e, err)
+		}
+		c.working[d.CorrelationID] = true
+		return nil
+	})
 }
 
 func (c *consistency) outbox() {

@@ -55,7 +55,7 @@ type Observer interface {
 type Options struct {
 	Path         string        // the file; its folder is made if it is missing
 	LockTimeout  time.Duration // how long to wait for another process; 0: 5s
-	DedupeWindow time.Duration // how long an id is known again; 0: 24h
+	DedupeWindow time.Duration // how long an id is known again; 0: 24h, negative: not at all
 	Log          zerolog.Logger
 	Observer     Observer
 

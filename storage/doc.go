@@ -15,6 +15,7 @@
 //	due        handler, due time, seq, delivery -> status   (UNPROCESSED and RETRY)
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
+//	awaiting   handler, seq, delivery                       (sent, without response); made when needed
 //	outbox     ascending number -> publication
 //	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:
@@ -24,8 +25,20 @@
 //	  states     seq -> state record: fixed size while nothing goes wrong
 //	  notes      seq, n -> timeline entries and details too large for the state
 //	  bodies     seq, n -> payload rows beyond the first
+//	  working    seq -> working data of the conversation of this event; made when needed
 //	  ids        written once, in order, when the segment is full: hash -> seq
 //	  filter     written with ids: tells without reading them what they do not hold
+//
+// # Working data
+//
+// Correlation ids are random, so a document is no entry in a tree of its own. It
+// lies in the segment of the oldest event of its conversation, under the seq of
+// that event, and is found through the index of ids: two lookups in memory, and
+// one where it is. An event that remembers nothing does not touch it. A segment
+// that is dropped takes its documents with it; before, [transaction.release] moves
+// those of conversations that have events elsewhere to the oldest of these, so
+// that a document goes with the last event of its conversation. It is found
+// wherever it lies among the events of its conversation, also between the two.
 //
 // # Invariants
 //
@@ -53,5 +66,5 @@
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
 // operations); segment.go, idindex.go and find.go (where events lie and how they
-// are found); record.go, head.go and state.go (bytes).
+// are found); working.go (working data); record.go, head.go and state.go (bytes).
 package storage

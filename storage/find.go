@@ -99,5 +99,6 @@ func (t *transaction) same(first, e *event.Event) bool {
 	if !e.Position.IsZero() && first.Position.Equal(e.Position) {
 		return true
 	}
-	return e.CreatedAt.Sub(first.CreatedAt) < t.db.options.DedupeWindow
+	window := t.db.options.DedupeWindow
+	return window > 0 && e.CreatedAt.Sub(first.CreatedAt) < window
 }

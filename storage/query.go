@@ -127,6 +127,9 @@ func (s *state) damage(err error) {
 // there are no more.
 func (db *DB) List(ctx context.Context, f event.Filter, p event.Page) (list []event.Record, next uint64, err error) {
 	p.Limit = max(p.Limit, 1)
+	if !f.Unanswered.IsZero() {
+		return db.listAwaiting(ctx, f, p)
+	}
 	if f.CorrelationID != "" {
 		return db.listCorrelation(ctx, f, p)
 	}

@@ -95,6 +95,22 @@ func TestSameEvent(t *testing.T) {
 	}
 }
 
+// TestNoWindow knows the places in streams alone.
+func TestNoWindow(t *testing.T) {
+	db := openTest(t, storePath(t), func(o *Options) { o.DedupeWindow = -1 })
+	same := func(at time.Time, seq uint64) *event.Admission {
+		a := newAdmission(event.Inbound, "id", "h")
+		a.Event.CreatedAt, a.Event.Position = at, event.Position{Stream: "S", Sequence: seq, Stored: t0}
+		return a
+	}
+	again, earlier, redelivered := same(t0, 8), same(t0.Add(-time.Hour), 9), same(t0.Add(time.Hour), 7)
+	accept(t, db, same(t0, 7), again, earlier, redelivered)
+	if again.Duplicate || earlier.Duplicate || !redelivered.Duplicate {
+		t.Errorf("duplicates: the same id %t, earlier %t, the same place %t; want false, false, true",
+			again.Duplicate, earlier.Duplicate, redelivered.Duplicate)
+	}
+}
+
 // TestFloodOfDuplicates: the first one's timeline does not grow with it.
 func TestFloodOfDuplicates(t *testing.T) {
 	db := openTest(t, storePath(t))

@@ -47,6 +47,12 @@ func (t *transaction) update(u *event.Update) error {
 		return nil
 	}
 	u.Err = nil
+	if err := t.rememberLate(b, u.Seq, &s.State, effects.Remember); err != nil {
+		return err
+	}
+	if err := t.await(b, u.Seq, s, effects.Await); err != nil {
+		return err
+	}
 	if err := t.reindexAll(u.Seq, old.Deliveries, s.Deliveries); err != nil {
 		return err
 	}
@@ -105,6 +111,11 @@ func (t *transaction) reindexAll(seq uint64, old, now []event.Delivery) error {
 		}
 		if was != nil && *was == now[i] {
 			continue
+		}
+		if was != nil && was.Status == event.Completed {
+			if err := t.unawait(seq, i, was); err != nil {
+				return err
+			}
 		}
 		if err := t.reindex(seq, i, was, &now[i]); err != nil {
 			return err

@@ -59,6 +59,7 @@ type Query struct {
 	SourceService string
 	CorrelationID string
 	Since, Until  string // a time in RFC 3339, or how long ago: 15m
+	Overdue       string // requests without response, sent so long ago: 5m
 	OldestFirst   bool
 	Limit         int    // 0 for the daemon's default
 	Cursor        string // of the page before; all else must be as it was there
@@ -70,6 +71,7 @@ func (q Query) values() url.Values {
 		"table": q.Table, "status": q.Status, "message_type": q.MessageType, "handler": q.Handler,
 		"route": q.Route, "reason": q.Reason, "source_service": q.SourceService,
 		"correlation_id": q.CorrelationID, "since": q.Since, "until": q.Until, "cursor": q.Cursor,
+		"overdue": q.Overdue,
 	} {
 		if value != "" {
 			v.Set(name, value)

@@ -29,6 +29,7 @@ func commands() []*command {
 		serveCommand(), checkCommand(), schemaCommand(),
 		sendCommand(), explainCommand(),
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
+		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
 		healthCommand(), versionCommand(), helpCommand(),
 	}
 }

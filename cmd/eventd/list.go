@@ -31,6 +31,7 @@ file or pipe. With -json each event is one line, with the fields of the API.`,
 		examples: `eventd events list
 eventd events list -status FAILED -since 1h
 eventd events list -correlation order-17 -oldest-first
+eventd events list -overdue 5m
 eventd events list -status ERROR -reason no_route -all -json | jq -r .event_id`,
 		bind: func(p *program, fs *flag.FlagSet) func(context.Context, []string) error {
 			l := &listing{}
@@ -53,6 +54,7 @@ func (l *listing) bind(p *program, fs *flag.FlagSet) {
 	fs.StringVar(&q.CorrelationID, "correlation", "", "only of the conversation with this `ID`")
 	fs.StringVar(&q.Since, "since", "", "created at this `TIME` or later: 2026-01-31T09:00:00Z, or 15m for so long ago")
 	fs.StringVar(&q.Until, "until", "", "created before this `TIME`; the same forms")
+	fs.StringVar(&q.Overdue, "overdue", "", "only requests sent this `DURATION` ago, or longer, that await their response")
 	fs.BoolVar(&q.OldestFirst, "oldest-first", false, "the oldest first")
 	fs.IntVar(&l.limit, "limit", 100, "at most this `NUMBER` of events")
 	fs.BoolVar(&l.all, "all", false, "all events that match")

@@ -208,7 +208,14 @@ func show(ctx context.Context, c *client.Client, a answer) error {
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
 			r.Table, r.MessageType, r.Status, r.Attempts, r.Handler, r.CreatedBy, r.UpdatedBy, r.EventID)
 	}
-	return t.Flush()
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	remembered, _, err := c.WorkingData(ctx, a.correlation)
+	if err == nil {
+		fmt.Printf("  remembered: %s\n", remembered)
+	}
+	return err
 }
 
 // settled returns the events of a conversation once none is on its way.
@@ -245,7 +252,8 @@ eventd runs until you press Ctrl-C. In another terminal:
 
   export EVENTD_ADMIN=http://%s
   go run ./cmd/eventd events list                      # all events, newest first
-  go run ./cmd/eventd events list -message-type DR_C_POST
+  go run ./cmd/eventd events list -type DR_C_POST
+  go run ./cmd/eventd correlation ORDER_ID             # a whole order: events, waiting times, what was remembered
   go run ./cmd/eventd events show EVENT_ID             # its rows, payloads and timeline
 
 NATS is at nats://%s, the log in %s.
