@@ -13,6 +13,8 @@ type Filter struct {
 	SourceService string
 	CorrelationID string
 	Since, Until  time.Time // of creation; Since included, Until not
+	// DeadLetters selects what is ERROR or FAILED; Status is then 0.
+	DeadLetters bool
 }
 
 // Page is what to return of the records that a [Filter] selects.
@@ -20,6 +22,7 @@ type Page struct {
 	Limit       int    // at least 1
 	After       uint64 // continue behind the record with this Seq; 0 from the start
 	OldestFirst bool
+	Last        uint64 // no record with a greater Seq; 0 for no bound
 }
 
 // Counts is the number of events by table and status.

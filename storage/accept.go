@@ -106,6 +106,7 @@ func (t *transaction) putNew(b *segmentBuckets, a *event.Admission) error {
 	seq := a.Event.Seq
 	s := &state{State: a.State, table: a.Event.Table, created: fromMicros(micros(a.Event.CreatedAt))}
 	s.Derive()
+	b.summary.addEvent(a.Event, &s.State)
 	for i := range s.Deliveries {
 		if err := t.reindex(seq, i, nil, &s.Deliveries[i]); err != nil {
 			return err

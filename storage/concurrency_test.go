@@ -173,7 +173,7 @@ func TestManyAtOnce(t *testing.T) {
 	if g.largest.Load() < 2 || g.largest.Load() > maxGroup {
 		t.Errorf("the largest group had %d operations; want several, at most %d", g.largest.Load(), maxGroup)
 	}
-	if mean := float64(g.operations.Load()) / float64(g.commits.Load()); mean < 2 {
+	if mean := float64(g.operations.Load()) / float64(g.commits.Load()); mean < 1.5 {
 		t.Errorf("%.1f operations a commit under the load of 40 writers; want them to share", mean)
 	}
 }

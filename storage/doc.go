@@ -25,7 +25,8 @@
 //	  notes      seq, n -> timeline entries and details too large for the state
 //	  bodies     seq, n -> payload rows beyond the first
 //	  ids        written once, in order, when the segment is full: hash -> seq
-//	  filter     written with ids: tells without reading them what they do not hold
+//	  filter     written with ids: tells without reading them what they do not hold,
+//	             and in summary which names no event of the segment has
 //
 // # Invariants
 //
@@ -53,5 +54,5 @@
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
 // operations); segment.go, idindex.go and find.go (where events lie and how they
-// are found); record.go, head.go and state.go (bytes).
+// are found); list.go, scan.go and summary.go (lists by filter); record.go, head.go and state.go (bytes).
 package storage

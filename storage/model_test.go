@@ -194,13 +194,13 @@ func (m *model) find(id string) (list []*modelEvent) {
 }
 
 // list returns all that a filter selects.
-func (m *model) list(f event.Filter, oldestFirst bool) (list []*modelEvent) {
+func (m *model) list(f event.Filter, p event.Page) (list []*modelEvent) {
 	for _, e := range m.events {
-		if e.selected(f) {
+		if e.selected(f) && (p.Last == 0 || e.Seq <= p.Last) {
 			list = append(list, e)
 		}
 	}
-	if !oldestFirst {
+	if !p.OldestFirst {
 		slices.Reverse(list)
 	}
 	return list
@@ -210,7 +210,7 @@ func (e *modelEvent) selected(f event.Filter) bool {
 	to := f.Handler == "" && f.Route == "" || slices.ContainsFunc(e.Deliveries, func(d event.Delivery) bool {
 		return (f.Handler == "" || d.Handler == f.Handler) && (f.Route == "" || d.Route == f.Route)
 	})
-	return to && oneOf(f.Table, e.Table) && oneOf(f.Status, e.Status) && oneOf(f.Reason, e.Reason) &&
+	return to && (!f.DeadLetters || e.Status.DeadLetter()) && oneOf(f.Table, e.Table) && oneOf(f.Status, e.Status) && oneOf(f.Reason, e.Reason) &&
 		oneOf(f.MessageType, e.MessageType) && oneOf(f.SourceService, e.SourceService) &&
 		oneOf(f.CorrelationID, e.CorrelationID) &&
 		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since)) && (f.Until.IsZero() || e.CreatedAt.Before(f.Until))

@@ -50,6 +50,7 @@ func (t *transaction) update(u *event.Update) error {
 	if err := t.reindexAll(u.Seq, old.Deliveries, s.Deliveries); err != nil {
 		return err
 	}
+	b.summary.addDeliveries(old.Deliveries, s.Deliveries)
 	if err := t.putState(b, u.Seq, old.Status, s); err != nil {
 		return err
 	}
