@@ -44,6 +44,7 @@ type Options struct {
 	Intake    Intake
 	Reader    Reader
 	Operator  Operator
+	Redriver  Redriver
 	Switches  Switches
 	Overview  Overview
 	Explainer Explainer
@@ -80,6 +81,7 @@ func (s *service) registerAll() {
 	s.registerList()
 	s.registerShow()
 	s.registerOperate()
+	s.registerRedrives()
 	s.registerOverview()
 	s.registerSwitches()
 	s.registerExplain()

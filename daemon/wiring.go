@@ -21,6 +21,7 @@ var (
 	_ api.Intake        = (*router.Router)(nil)
 	_ api.Reader        = (*storage.DB)(nil)
 	_ api.Operator      = (*router.Router)(nil)
+	_ api.Redriver      = (*router.Router)(nil)
 	_ api.Explainer     = (*router.Router)(nil)
 	_ api.Switches      = (*Daemon)(nil)
 	_ api.Overview      = (*Daemon)(nil)

@@ -93,10 +93,3 @@ type Snapshot struct {
 	Store     StoreInfo
 	Connected bool // to NATS
 }
-
-// RedriveOrder asks for one event to be handled again.
-type RedriveOrder struct {
-	Handler string // instead of the deliveries it has; "" for those
-	Detail  string // why, for the timeline
-	By      string // the service or person that asks
-}

@@ -32,7 +32,10 @@ type Update struct {
 type Effects struct {
 	FollowUps []*Admission
 	Outbox    []Publication // ID and EventSeq are set by the store
-	Sent      []Payload     // without Body: it is the event's own
+	Sent      []Payload     // without Body: it is what the event sends out
+	// Payload goes out from now on, in place of the one so far, which is kept. It
+	// becomes a payload row with its Body; nil to leave it.
+	Payload *Payload
 }
 
 // Due is one delivery that waits for its handler, with all that an attempt needs.

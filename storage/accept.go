@@ -112,7 +112,7 @@ func (t *transaction) putNew(b *segmentBuckets, a *event.Admission) error {
 			return err
 		}
 	}
-	if err := t.addOutbox(seq, a.Outbox); err != nil {
+	if err := t.addOutbox(seq, 0, a.Outbox); err != nil {
 		return err
 	}
 	return t.putState(b, seq, 0, s)

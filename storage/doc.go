@@ -16,6 +16,7 @@
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
 //	outbox     ascending number -> publication
+//	redrives   number -> job that redrives many events; made with the first
 //	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:
 //	  info       counts by table and status, first and last creation
@@ -53,6 +54,6 @@
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
-// operations); segment.go, idindex.go and find.go (where events lie and how they
+// operations), redrives.go (many of them, as a job); segment.go, idindex.go and find.go (where events lie and how they
 // are found); list.go, scan.go and summary.go (lists by filter); record.go, head.go and state.go (bytes).
 package storage

@@ -271,8 +271,8 @@ func (m *machine) checkEvents(t *rapid.T) {
 		if err != nil || !slices.EqualFunc(rows, e.payloads(), samePayload) {
 			t.Fatalf("Payloads(%d) = %v, %v; want %v", e.Seq, rows, err, e.payloads())
 		}
-		if body, err := m.db.Payload(ctx, e.Seq); err != nil || !bytes.Equal(body, e.payload) {
-			t.Fatalf("Payload(%d) = %q, %v; want %q", e.Seq, body, err, e.payload)
+		if body, err := m.db.Payload(ctx, e.Seq); err != nil || !bytes.Equal(body, e.outgoing) {
+			t.Fatalf("Payload(%d) = %q, %v; want %q", e.Seq, body, err, e.outgoing)
 		}
 		found, err := m.db.Find(ctx, e.ID)
 		want := m.find(e.ID)

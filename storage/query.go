@@ -19,7 +19,8 @@ func (db *DB) Get(ctx context.Context, seq uint64) (rec event.Record, err error)
 	return rec, err
 }
 
-// Payload returns the bytes an event came with. They are a copy.
+// Payload returns the bytes that go out with an event: those it came with, or
+// those that a redrive has put in their place. They are a copy.
 // [ErrQuarantined]: they are damaged.
 func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
@@ -27,7 +28,7 @@ func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) 
 		if err != nil {
 			return err
 		}
-		p, err := b.payload(seq)
+		p, err := r.outgoing(b, seq)
 		body = append([]byte{}, p...)
 		return quarantined(seq, err)
 	})
@@ -46,6 +47,17 @@ func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, e
 		return quarantined(seq, err)
 	})
 	return rows, err
+}
+
+// outgoing returns the payload that goes out with an event. If its state cannot
+// tell which that is, none is right.
+func (r *snapshot) outgoing(b *segmentBuckets, seq uint64) (p []byte, err error) {
+	defer recoverDamage(&err)
+	s, err := b.state(seq, r.db.names)
+	if err != nil {
+		return nil, err
+	}
+	return b.outgoing(seq, s.PayloadRow)
 }
 
 // quarantined names the event whose record turned out to be damaged.
