@@ -29,6 +29,7 @@ func commands() []*command {
 		serveCommand(), checkCommand(), schemaCommand(),
 		sendCommand(), explainCommand(),
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
+		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(),
 		healthCommand(), versionCommand(), helpCommand(),
 	}
 }
