@@ -341,3 +341,30 @@ func TestRedriveRoutesByTheNewPayload(t *testing.T) {
 		}
 	})
 }
+
+// TestRedriveOfOneHandlersShare: of a fan-out event only the delivery to the
+// handler that is named is redriven; one that it has completed is left alone.
+func TestRedriveOfOneHandlersShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &failing{}, &failing{}
+		x := newRig(t, router.Config{
+			Routes:   []router.Route{route("A", "a", "b")},
+			Handlers: []router.Handler{handlerTo("a", a), handlerTo("b", b)},
+		})
+		x.accept(message("e1", "A", "{}"))
+		advance(time.Second)
+		j := x.startRedrive(event.Redrive{Filter: event.Filter{Handler: "a"}})
+		advance(time.Second)
+		x.wantJob(j.ID, event.RedriveCompleted, 1, 0)
+		rec := x.find("e1")
+		if d := rec.Deliveries; d[0].Status != event.Completed || d[0].Generation != 1 || d[1].Status != event.Error || d[1].Generation != 0 {
+			t.Errorf("deliveries %+v; want that to a redriven, that to b as it was", d)
+		}
+		j = x.startRedrive(event.Redrive{Filter: event.Filter{Handler: "a"}})
+		advance(time.Second)
+		x.wantJob(j.ID, event.RedriveCompleted, 0, 1)
+		if n := len(b.redriven()); n != 0 || a.redriven()["e1"] != 1 {
+			t.Errorf("a got it %d times, b %d; want 1, 0", a.redriven()["e1"], n)
+		}
+	})
+}

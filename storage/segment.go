@@ -224,12 +224,6 @@ func (b *segmentBuckets) has(seq uint64) (ok bool) {
 	return b.states.Get(key8(seq)) != nil
 }
 
-// status returns the status of an event without decoding the rest of its state.
-func (b *segmentBuckets) status(seq uint64) (s event.Status, err error) {
-	defer recoverDamage(&err)
-	return stateStatus(b.states.Get(key8(seq)))
-}
-
 func (b *segmentBuckets) state(seq uint64, names *names) (s *state, err error) {
 	defer recoverDamage(&err)
 	s, err = decodeState(b.states.Get(key8(seq)), names)

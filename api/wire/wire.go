@@ -49,7 +49,7 @@ type Row struct {
 // List is one page of rows.
 type List struct {
 	Events     []Row  `json:"events" nullable:"false"`
-	NextCursor string `json:"next_cursor" doc:"Ask again with this cursor for the next page; empty on the last."`
+	NextCursor string `json:"next_cursor" doc:"Ask again with this cursor for the next page; empty on the last. A page may have fewer events than asked for, or none, and still have one."`
 }
 
 // Detail is all that is known of one event id over all tables.
