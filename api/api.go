@@ -46,6 +46,7 @@ type Options struct {
 	Working   WorkingData
 	Operator  Operator
 	Claims    Claims
+	Redriver  Redriver
 	Switches  Switches
 	Overview  Overview
 	Explainer Explainer
@@ -85,6 +86,7 @@ func (s *service) registerAll() {
 	s.registerClaims()
 	s.registerWorking()
 	s.registerConversation()
+	s.registerRedrives()
 	s.registerOverview()
 	s.registerSwitches()
 	s.registerExplain()

@@ -222,3 +222,39 @@ func TestSlowBody(t *testing.T) {
 		t.Errorf("half a body was accepted: %+v", f.accepted)
 	}
 }
+
+func TestClientRedrivesMany(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e1"))
+	c := dial(t, options(f), "")
+	c.Service = "bob"
+	ctx := t.Context()
+	plan := must[wire.RedriveAnswer](t)(c.StartRedrive(ctx, wire.NewRedrive{DryRun: true}))
+	if plan.DryRun == nil || plan.DryRun.Events != 1 || len(f.jobs) != 0 {
+		t.Errorf("dry run = %+v, %d jobs; want a plan and none", plan, len(f.jobs))
+	}
+	started := must[wire.RedriveAnswer](t)(c.StartRedrive(ctx, wire.NewRedrive{
+		Filter: wire.RedriveFilter{Handler: "service-a"}, Rate: "2/s", Handler: "other", Reason: "fixed",
+	}))
+	if started.Redrive == nil || started.Redrive.ID != "1" || started.Redrive.CreatedBy != "bob" {
+		t.Fatalf("started %+v; want redrive 1 by bob", started)
+	}
+	if j := f.jobs[0]; j.Filter.Handler != "service-a" || j.Rate != 2 || j.Order.Handler != "other" || j.Order.Detail != "fixed" {
+		t.Errorf("ordered %+v", j)
+	}
+	if list := must[[]wire.RedriveJob](t)(c.Redrives(ctx)); len(list) != 1 || list[0].ID != "1" {
+		t.Errorf("listed %+v", list)
+	}
+	if j := must[wire.RedriveJob](t)(c.ShowRedrive(ctx, "1")); j.State != "RUNNING" {
+		t.Errorf("shown %+v; want RUNNING", j)
+	}
+	if j := must[wire.RedriveJob](t)(c.CancelRedrive(ctx, "1")); j.State != "CANCELLED" {
+		t.Errorf("cancelled %+v", j)
+	}
+	var refusal *client.Error
+	if _, err := c.ShowRedrive(ctx, "9/9"); !errors.As(err, &refusal) || refusal.Status != http.StatusNotFound {
+		t.Errorf("a redrive that is not there: %v; want 404", err)
+	}
+	if _, err := c.CancelRedrive(ctx, ""); err == nil {
+		t.Error("a redrive without id is cancelled")
+	}
+}

@@ -40,6 +40,7 @@ type fake struct {
 	failure    event.ClaimFailure
 	working    map[string]event.Document
 	amendment  event.Amendment
+	jobs       []event.Redrive // by ID, from 1
 }
 
 func (f *fake) Accept(_ context.Context, msgs []event.Message) ([]event.Receipt, error) {
@@ -107,6 +108,43 @@ func (f *fake) Redrive(_ context.Context, seq uint64, o event.RedriveOrder) (eve
 func (f *fake) Cancel(_ context.Context, seq uint64, by, detail string) (event.Record, error) {
 	f.by, f.detail = by, detail
 	return f.change(seq, event.Failed)
+}
+
+func (f *fake) StartRedrive(_ context.Context, j *event.Redrive) error {
+	if f.err != nil {
+		return f.err
+	}
+	j.ID, j.State, j.Created, j.Last = uint64(len(f.jobs)+1), event.RedriveRunning, noon, 200
+	f.jobs = append(f.jobs, *j)
+	return nil
+}
+
+func (f *fake) PlanRedrive(_ context.Context, j *event.Redrive) (*event.RedrivePlan, error) {
+	f.asked = j.Filter
+	return &event.RedrivePlan{
+		Events: len(f.records), Complete: true, ByStatus: map[string]int{"ERROR": len(f.records)}, ByMessageType: map[string]int{},
+		ByHandler: map[string]int{}, ByReason: map[string]int{}, Samples: f.records,
+	}, f.err
+}
+
+func (f *fake) Redrives(context.Context) ([]event.Redrive, error) { return f.jobs, f.err }
+
+func (f *fake) ShowRedrive(_ context.Context, id uint64) (*event.Redrive, error) {
+	if id == 0 || id > uint64(len(f.jobs)) {
+		return nil, event.ErrNotFound
+	}
+	return &f.jobs[id-1], nil
+}
+
+func (f *fake) CancelRedrive(ctx context.Context, id uint64) (*event.Redrive, error) {
+	j, err := f.ShowRedrive(ctx, id)
+	if err == nil && j.State != event.RedriveRunning {
+		err = event.ErrConflict
+	}
+	if err == nil {
+		j.State, j.Ended = event.RedriveCancelled, noon
+	}
+	return j, err
 }
 
 func (f *fake) change(seq uint64, to event.Status) (event.Record, error) {
@@ -186,7 +224,7 @@ func newFake(records ...event.Record) *fake {
 func options(f *fake) api.Options {
 	return api.Options{
 		Service: "SERVICE_A", Version: "1.2.3", Started: noon, Listen: "127.0.0.1:9180",
-		Intake: f, Reader: f, Working: f, Operator: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f,
+		Intake: f, Reader: f, Working: f, Operator: f, Redriver: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f,
 		Log: zerolog.Nop(),
 	}
 }

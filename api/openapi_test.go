@@ -24,7 +24,7 @@ var calls = strings.Fields(`
 	POST/v1/handlers/{name}/pause POST/v1/handlers/{name}/resume
 	POST/v1/sources/{name}/pause POST/v1/sources/{name}/resume
 	POST/v1/explain POST/v1/reload GET/v1/config
-	POST/v1/redrives GET/v1/redrives/{id} DELETE/v1/redrives/{id} GET/v1/correlations/{correlation_id}
+	POST/v1/redrives GET/v1/redrives GET/v1/redrives/{id} DELETE/v1/redrives/{id} GET/v1/correlations/{correlation_id}
 	GET/v1/working-data/{correlation_id} PUT/v1/working-data/{correlation_id} PATCH/v1/working-data/{correlation_id}
 	POST/v1/handlers/{name}/claim POST/v1/claims/{id}/complete POST/v1/claims/{id}/fail
 	POST/v1/claims/{id}/extend POST/v1/claims/{id}/release GET/v1/backup GET/v1/stream`)

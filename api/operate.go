@@ -30,7 +30,7 @@ type cancelling struct {
 
 func (s *service) registerOperate() {
 	register(s, call{method: http.MethodPost, path: "/v1/events/{event_id}/redrive", id: "redrive-event", tag: "events",
-		summary: "Have one event handled again", problems: []int{400, 404, 409, 413, 415, 422, 501, 503},
+		summary: "Have one event handled again", problems: []int{400, 404, 409, 413, 415, 422, 503}, maxBody: s.MaxBody,
 		text: "Begins a new generation: attempts count from 0 again. The body may be left out."}, s.redrive)
 	register(s, call{method: http.MethodPost, path: "/v1/events/{event_id}/cancel", id: "cancel-event", tag: "events",
 		summary: "Give one event up", problems: []int{400, 404, 409, 413, 415, 422, 503},
@@ -42,15 +42,17 @@ func (s *service) redrive(ctx context.Context, in *redriving) (*out[wire.Changed
 	if in.Body != nil {
 		order = *in.Body
 	}
-	if len(order.Payload) > 0 {
-		return nil, newProblem(http.StatusNotImplemented, "a redrive with another payload is not supported yet").at("body.payload", nil)
-	}
 	r, err := s.choose(ctx, choice{in.ID, in.Table.Table, in.SourceService})
 	if err != nil {
 		return nil, err
 	}
-	by := cmp.Or(in.Service, s.Service)
-	changed, err := s.Operator.Redrive(ctx, r.Seq, event.RedriveOrder{Handler: order.Handler, Detail: order.Reason, By: by})
+	payload, err := payloadBytes(&order, r.ContentType)
+	if err != nil {
+		return nil, invalid("body.payload", nil, err)
+	}
+	changed, err := s.Operator.Redrive(ctx, r.Seq, event.RedriveOrder{
+		Handler: order.Handler, Detail: order.Reason, By: cmp.Or(in.Service, s.Service), Payload: payload,
+	})
 	if err != nil {
 		return nil, s.refused(ctx, "redrive an event", r, err)
 	}

@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestRedrive(t *testing.T) {
 	if got.Event.EventID != "e1" || got.Event.Status != "UNPROCESSED" {
 		t.Errorf("event = %+v; want e1 UNPROCESSED", got.Event)
 	}
-	if f.order != (event.RedriveOrder{Handler: "other", Detail: "bank is back", By: "alice"}) {
+	if !reflect.DeepEqual(f.order, event.RedriveOrder{Handler: "other", Detail: "bank is back", By: "alice"}) {
 		t.Errorf("order = %+v", f.order)
 	}
 }
@@ -27,7 +28,7 @@ func TestRedriveWithoutBody(t *testing.T) {
 	for _, body := range []string{"", "{}", " {} "} {
 		f := newFake(row(1, event.Inbound, "UP", "e1"))
 		want[wire.Changed](t, ask(serve(f), "POST", "/v1/events/e1/redrive", body), 200)
-		if f.order != (event.RedriveOrder{By: "SERVICE_A"}) {
+		if !reflect.DeepEqual(f.order, event.RedriveOrder{By: "SERVICE_A"}) {
 			t.Errorf("body %q: order = %+v; want the daemon's service and nothing else", body, f.order)
 		}
 	}
@@ -50,15 +51,18 @@ func TestOrdersAreRefused(t *testing.T) {
 		status                    int
 		detail                    string
 	}{
-		{"/v1/events/e1/redrive", `{"payload":{"a":1}}`, "", 501, "another payload is not supported yet"},
-		{"/v1/events/e1/redrive", `{"payload":null}`, "", 501, "another payload is not supported yet"},
+		{"/v1/events/e1/redrive", `{"payload":{"a":1},"payload_encoding":"text"}`, "", 422, "not a string"},
+		{"/v1/events/e1/redrive", `{"payload":"a b","payload_encoding":"base64"}`, "", 422, "not base64"},
+		{"/v1/events/e1/redrive", `{"payload_encoding":"text"}`, "", 422, "without a payload"},
+		{"/v1/events/e1/redrive", `{"payload":1,"payload_encoding":"xml"}`, "", 422, "payload_encoding"},
 		{"/v1/events/e1/redrive", `{"handlr":"x"}`, "", 422, "body.handlr: unexpected property"},
 		{"/v1/events/e1/redrive", `{"handler":1}`, "", 422, "body.handler: expected string"},
 		{"/v1/events/e1/redrive", `[]`, "", 422, "body: expected object"},
 		{"/v1/events/e1/redrive", `{"handler":`, "", 400, "body: unexpected end of JSON input"},
 		{"/v1/events/e1/redrive", `{"handler":` + strings.Repeat(" ", 10<<10), "", 400, "body: unexpected end of JSON input"},
 		{"/v1/events/e1/redrive", `handler=x`, "application/x-www-form-urlencoded", 415, "unknown content type"},
-		{"/v1/events/e1/redrive", `{"reason":"` + strings.Repeat("x", 70<<10) + `"}`, "", 413, "too large"},
+		{"/v1/events/e1/cancel", `{"reason":"` + strings.Repeat("x", 70<<10) + `"}`, "", 413, "too large"},
+		{"/v1/events/e1/redrive", `{"payload":"` + strings.Repeat("x", 9<<20) + `"}`, "", 413, "bytes"},
 		{"/v1/events/e1/cancel", `{"handler":"x"}`, "", 422, "unexpected property"},
 		{"/v1/events/e1/cancel?table=nope", ``, "", 422, "no table is named"},
 		{"/v1/events/nope/redrive", ``, "", 404, "there is no event"},

@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/eventd-io/eventd/api/wire"
 	"github.com/eventd-io/eventd/event"
@@ -21,8 +22,8 @@ type call struct {
 	text         string // more than the summary, in CommonMark
 	status       int    // of success; 200 when 0
 	problems     []int  // statuses it may refuse with, beside those of the guard
+	maxBody      int64  // bytes; maxOrder when 0
 	open         bool   // asks for no token
-	body         int64  // size of the largest body in bytes; maxOrder when 0
 }
 
 // register serves c with h and describes it from the types I and O.
@@ -34,16 +35,31 @@ func (s *service) operation(c call) *huma.Operation {
 	op := &huma.Operation{
 		Method: c.method, Path: c.path, OperationID: c.id, Tags: []string{c.tag},
 		Summary: c.summary, Description: c.text, DefaultStatus: c.status,
-		MaxBodyBytes: cmp.Or(c.body, maxOrder),
+		MaxBodyBytes: cmp.Or(c.maxBody, maxOrder),
 		Responses:    map[string]*huma.Response{"default": s.problemResponse("Error")},
 	}
 	for _, status := range c.problems {
 		op.Responses[strconv.Itoa(status)] = s.problemResponse(http.StatusText(status))
 	}
+	if c.maxBody > maxOrder {
+		op.Middlewares = huma.Middlewares{s.reserving}
+	}
 	if c.open && s.Token != nil {
 		op.Security = []map[string][]string{{}}
 	}
 	return op
+}
+
+// reserving takes the room that a large body needs in memory.
+func (s *service) reserving(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	free, p := s.reserve(r.ContentLength)
+	if p != nil {
+		p.write(w)
+		return
+	}
+	defer free()
+	next(ctx)
 }
 
 func (s *service) problemResponse(text string) *huma.Response {

@@ -55,6 +55,16 @@ type Claims interface {
 	ReleaseClaim(ctx context.Context, id, by string) (event.Record, error)
 }
 
+// Redriver redrives many events. [event.ErrNotFound] is an unknown handler or
+// job, [event.ErrConflict] another job that is in the way, or one that has ended.
+type Redriver interface {
+	StartRedrive(ctx context.Context, j *event.Redrive) error
+	PlanRedrive(ctx context.Context, j *event.Redrive) (*event.RedrivePlan, error)
+	Redrives(ctx context.Context) ([]event.Redrive, error)
+	ShowRedrive(ctx context.Context, id uint64) (*event.Redrive, error)
+	CancelRedrive(ctx context.Context, id uint64) (*event.Redrive, error)
+}
+
 // Switches pause and resume. An unknown name is [event.ErrNotFound].
 type Switches interface {
 	SetHandlerPaused(ctx context.Context, name string, paused bool) error

@@ -49,11 +49,11 @@ func (s *service) registerWorking() {
 	get := call{method: http.MethodGet, path: workingPath, id: "get-working-data", tag: "working data",
 		summary: "Get the working data of a conversation", problems: []int{404},
 		text: "The answer is the document itself. 304 where If-None-Match has its ETag."}
-	put := call{method: http.MethodPut, path: workingPath, id: "put-working-data", tag: "working data", body: event.MaxDocument + 1,
+	put := call{method: http.MethodPut, path: workingPath, id: "put-working-data", tag: "working data", maxBody: event.MaxDocument + 1,
 		summary: "Put a document in its place", problems: []int{400, 404, 412, 413, 415, 422, 503},
 		text: "It is on disk when this answers: 201 where there was none, 200 otherwise, with the document. " +
 			"404 where no event has the correlation id."}
-	patch := call{method: http.MethodPatch, path: workingPath, id: "patch-working-data", tag: "working data", body: event.MaxDocument + 1,
+	patch := call{method: http.MethodPatch, path: workingPath, id: "patch-working-data", tag: "working data", maxBody: event.MaxDocument + 1,
 		summary: "Merge values into it", problems: []int{400, 404, 412, 413, 415, 422, 503},
 		text: "A JSON merge patch (RFC 7396): members of objects are merged, null takes one out, all else is replaced. " +
 			"It is merged into what stands there at that moment, so that no change of another is lost."}

@@ -24,6 +24,7 @@ var (
 	_ api.WorkingData   = (*router.Router)(nil)
 	_ api.Operator      = (*router.Router)(nil)
 	_ api.Claims        = (*router.Router)(nil)
+	_ api.Redriver      = (*router.Router)(nil)
 	_ api.Explainer     = (*router.Router)(nil)
 	_ api.Switches      = (*Daemon)(nil)
 	_ api.Overview      = (*Daemon)(nil)

@@ -70,6 +70,10 @@ type State struct {
 	UpdatedAt  time.Time
 	Deliveries []Delivery
 	Timeline   []Entry
+	// PayloadRow is the number of the payload row that goes out: 0 for what the
+	// event came with, another one after a redrive with an edited payload. The
+	// store sets it.
+	PayloadRow int
 }
 
 // Delivery is one handler's share of an event. A fan-out event has several,

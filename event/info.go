@@ -16,6 +16,8 @@ type Filter struct {
 	// Unanswered selects requests that were sent at or before it and await their
 	// response; zero for any events.
 	Unanswered time.Time
+	// DeadLetters selects what is ERROR or FAILED; Status is then 0.
+	DeadLetters bool
 }
 
 // Page is what to return of the records that a [Filter] selects.
@@ -23,6 +25,7 @@ type Page struct {
 	Limit       int    // at least 1
 	After       uint64 // continue behind the record with this Seq; 0 from the start
 	OldestFirst bool
+	Last        uint64 // no record with a greater Seq; 0 for no bound
 }
 
 // Counts is the number of events by table and status.
@@ -100,11 +103,4 @@ type Snapshot struct {
 	Sources   []SourceInfo
 	Store     StoreInfo
 	Connected bool // to NATS
-}
-
-// RedriveOrder asks for one event to be handled again.
-type RedriveOrder struct {
-	Handler string // instead of the deliveries it has; "" for those
-	Detail  string // why, for the timeline
-	By      string // the service or person that asks
 }

@@ -36,9 +36,12 @@ type Update struct {
 type Effects struct {
 	FollowUps []*Admission
 	Outbox    []Publication // ID and EventSeq are set by the store
-	Sent      []Payload     // without Body: it is the event's own
+	Sent      []Payload     // without Body: it is what the event sends out
 	Remember  Amend         // as in [Admission]
 	Await     *Await        // the step has sent a request that is to be answered
+	// Payload goes out from now on, in place of the one so far, which is kept. It
+	// becomes a payload row with its Body; nil to leave it.
+	Payload *Payload
 }
 
 // Await says that a request was sent and is to be answered by a response with

@@ -26,7 +26,7 @@
 // is due), flow.go (how many attempts are counted ahead), pace.go (when a source
 // waits), attempt.go (one execution), outcome.go (storing what came of it),
 // settle.go (the pure decision what an answer means), step.go (how a change is
-// stored and told), deadletter.go, operate.go (what people ask for), recover.go
-// (after a crash), reconcile.go (after a reload), claim.go and lease.go (services
-// that poll).
+// stored and told), deadletter.go, operate.go (what people ask for), redrives.go
+// and jobs.go (redrives of many events), recover.go (after a crash), reconcile.go
+// (after a reload), claim.go and lease.go (services that poll).
 package router

@@ -11,7 +11,8 @@ import (
 // Redrive makes an event due again with a new budget of attempts. Of a fan-out
 // event those deliveries are redriven that are not COMPLETED, or all when all
 // are; an event that no route took is routed anew. With a handler named in the
-// order, the event goes there instead. Errors: [event.ErrNotFound] for an
+// order, the event goes there instead; with a payload, that goes out from now on and the one
+// so far is kept. Errors: [event.ErrNotFound] for an
 // unknown event or handler, [event.ErrConflict] while it is still on its way.
 func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) (event.Record, error) {
 	if o.Handler != "" && r.dispatcher(o.Handler) == nil {
@@ -21,19 +22,48 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 	if err != nil {
 		return rec, err
 	}
-	var decided decision
-	if len(rec.Deliveries) == 0 && o.Handler == "" {
-		if decided, err = r.reroute(ctx, &rec, r.newMemory(ctx)); err != nil {
-			return rec, err
-		}
-		if len(decided.targets) == 0 {
-			return rec, fmt.Errorf("no route matches message_type %q: %w", rec.MessageType, event.ErrConflict)
-		}
+	decided, err := r.targets(ctx, &rec, &o)
+	if err != nil {
+		return rec, err
 	}
 	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
 		effects := decided.effects(s, clock())
+		if row := edited(&rec.Event, &o); row != nil {
+			if effects == nil {
+				effects = &event.Effects{}
+			}
+			effects.Payload = row
+		}
 		return effects, redrive(s, o, decided.targets)
 	})
+}
+
+// targets returns where an event goes that no route took so far; none for one
+// that has deliveries, or is given a handler.
+func (r *Router) targets(ctx context.Context, rec *event.Record, o *event.RedriveOrder) (d decision, err error) {
+	switch {
+	case len(rec.Deliveries) > 0 || o.Handler != "":
+		return d, nil
+	case o.Payload != nil:
+		d = r.live.Load().match(&event.Message{Event: rec.Event, Payload: o.Payload}, r.newMemory(ctx))
+	default:
+		d, err = r.reroute(ctx, rec, r.newMemory(ctx))
+	}
+	if err == nil && len(d.targets) == 0 {
+		err = fmt.Errorf("no route matches message_type %q: %w", rec.MessageType, event.ErrConflict)
+	}
+	return d, err
+}
+
+// edited returns the payload row that an order adds, nil for none.
+func edited(e *event.Event, o *event.RedriveOrder) *event.Payload {
+	if o.Payload == nil {
+		return nil
+	}
+	return &event.Payload{
+		SourceService: o.By, TargetService: e.TargetService, Body: o.Payload,
+		ContentType: e.ContentType, CreatedBy: o.By, CreatedAt: clock(),
+	}
 }
 
 // change takes a step of an event that a person asked for and lets its handlers
@@ -86,25 +116,51 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 			targets = []target{{handler: o.Handler, route: "redrive"}}
 		}
 		for _, t := range targets {
-			d, e := revive(event.Delivery{Handler: t.handler, Route: t.route}, o.Detail, now)
+			d := event.Delivery{Handler: t.handler, Route: t.route}
+			d, e := revive(d, audit(&o, &d), now)
 			s.Deliveries, s.Timeline = append(s.Deliveries, d), append(s.Timeline, e)
 		}
 		return nil
 	}
-	all := s.Status == event.Completed
+	all, revived := s.Status == event.Completed, false
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if !all && d.Status == event.Completed {
+		if !all && d.Status == event.Completed || o.Of != "" && d.Handler != o.Of {
 			continue
 		}
+		detail := audit(&o, d)
 		if o.Handler != "" {
 			d.Handler = o.Handler
 		}
 		var e event.Entry
-		*d, e = revive(*d, o.Detail, now)
-		s.Timeline = append(s.Timeline, e)
+		*d, e = revive(*d, detail, now)
+		s.Timeline, revived = append(s.Timeline, e), true
+	}
+	if !revived {
+		return fmt.Errorf("no delivery to %s is to be redriven: %w", o.Of, event.ErrConflict)
 	}
 	return nil
+}
+
+// audit says who had a delivery redriven, why, and what is other than before.
+func audit(o *event.RedriveOrder, was *event.Delivery) string {
+	text := fmt.Sprintf("generation %d", was.Generation+1)
+	if o.By != "" {
+		text += " by " + o.By
+	}
+	if o.Job != 0 {
+		text += fmt.Sprintf(", redrive %d", o.Job)
+	}
+	if o.Handler != "" && was.Handler != "" && o.Handler != was.Handler {
+		text += ", instead of to " + was.Handler
+	}
+	if o.Payload != nil {
+		text += ", with another payload"
+	}
+	if o.Detail != "" {
+		text += ": " + o.Detail
+	}
+	return text[:min(len(text), event.MaxDetail)]
 }
 
 // Cancel gives an event up: FAILED `cancelled`. Errors: [event.ErrNotFound];
@@ -163,5 +219,6 @@ func (r *Router) SetHandlerPaused(ctx context.Context, name string, paused bool)
 	if paused {
 		reason = "manual"
 	}
+	defer r.jobs.signal()
 	return d.setPaused(ctx, reason)
 }

@@ -75,8 +75,8 @@ func TestRedriveFromEveryStatus(t *testing.T) {
 				continue
 			}
 			n := len(before.Timeline)
-			if e := rec.Timeline[n]; e.Status != event.Unprocessed || e.Reason != event.Redriven || e.Detail != "once more" {
-				t.Errorf("%s: entry %+v; want UNPROCESSED redriven, once more", s, e)
+			if e := rec.Timeline[n]; e.Status != event.Unprocessed || e.Reason != event.Redriven || e.Detail != "generation 1 by alice: once more" {
+				t.Errorf("%s: entry %+v; want UNPROCESSED redriven, generation 1 by alice: once more", s, e)
 			}
 			synctest.Wait()
 			rec = x.find(s.String())

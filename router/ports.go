@@ -34,6 +34,17 @@ type Reader interface {
 	Find(ctx context.Context, id string) ([]event.Record, error)
 }
 
+// Redrives keeps the jobs that redrive many events.
+type Redrives interface {
+	List(ctx context.Context, f event.Filter, p event.Page) (list []event.Record, next uint64, err error)
+	AddRedrive(ctx context.Context, j *event.Redrive) error
+	Redrive(ctx context.Context, id uint64) (*event.Redrive, error)
+	Redrives(ctx context.Context) ([]event.Redrive, error)
+	// AdvanceRedrive takes steps and notes in the job what became of them, in one
+	// transaction.
+	AdvanceRedrive(ctx context.Context, id uint64, change func(*event.Redrive), updates ...*event.Update) error
+}
+
 // Settings keeps what people have set, over restarts.
 type Settings interface {
 	SetPaused(ctx context.Context, kind, name, reason string) error
@@ -53,6 +64,7 @@ type Store interface {
 	Ledger
 	Schedule
 	Reader
+	Redrives
 	Settings
 	WorkingData
 }

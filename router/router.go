@@ -56,6 +56,7 @@ type Router struct {
 	lines    zerolog.Logger // about single events; an outage must not flood the log
 	alarm    *retry.Alarm
 	leases   *leases
+	jobs     *jobs
 
 	live     atomic.Pointer[live]   // what a reload replaces
 	mu       sync.RWMutex           // guards what follows, and orders reloads
@@ -63,6 +64,7 @@ type Router struct {
 	started  bool
 	stopping bool
 
+	lifetime   context.Context // of background work; ended when a stop begins
 	attempts   context.Context // of every delivery; ended when a stop runs out of patience
 	abandon    context.CancelFunc
 	background sync.WaitGroup // dispatchers, alarm, reconciliation
@@ -87,6 +89,7 @@ func New(o Options, c Config) (*Router, error) {
 	}
 	r.lines = o.Log.Sample(&zerolog.BurstSampler{Burst: 20, Period: time.Second})
 	r.live.Store(&live{})
+	r.jobs = newJobs(r)
 	r.attempts, r.abandon = context.WithCancel(context.Background())
 	r.alarm = retry.NewAlarm(r.ring)
 	r.leases = newLeases()
@@ -104,6 +107,10 @@ func (r *Router) Start(ctx context.Context) error {
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
+	unfinished, err := r.jobs.unfinished(ctx)
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.stopping {
@@ -111,12 +118,16 @@ func (r *Router) Start(ctx context.Context) error {
 	}
 	r.started = true
 	ctx, cancel := context.WithCancel(context.Background())
+	r.lifetime = ctx
 	r.background.Go(func() { <-r.quit; cancel() })
 	r.background.Go(func() { r.alarm.Run(ctx) })
 	r.background.Go(func() { r.reconcileLoop(ctx) })
 	r.background.Go(func() { r.leaseLoop(ctx) })
 	for _, d := range r.known {
 		d.start()
+	}
+	for i := range unfinished {
+		r.jobs.start(&unfinished[i])
 	}
 	r.reconcileSoon()
 	return nil
@@ -162,6 +173,7 @@ func (r *Router) Reload(c Config) error {
 			d.start()
 		}
 	}
+	r.jobs.signal()
 	r.reconcileSoon()
 	return nil
 }

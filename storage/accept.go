@@ -115,12 +115,13 @@ func (t *transaction) putNew(b *segmentBuckets, a *event.Admission) error {
 	seq := a.Event.Seq
 	s := &state{State: a.State, table: a.Event.Table, created: fromMicros(micros(a.Event.CreatedAt))}
 	s.Derive()
+	b.summary.addEvent(a.Event, &s.State)
 	for i := range s.Deliveries {
 		if err := t.reindex(seq, i, nil, &s.Deliveries[i]); err != nil {
 			return err
 		}
 	}
-	if err := t.addOutbox(seq, a.Outbox); err != nil {
+	if err := t.addOutbox(seq, 0, a.Outbox); err != nil {
 		return err
 	}
 	return t.putState(b, seq, 0, s)

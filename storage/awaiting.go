@@ -224,7 +224,7 @@ func (db *DB) listAwaiting(ctx context.Context, f event.Filter, p event.Page) (l
 // awaitingOf returns the first requests of one handler that a filter selects, one
 // more than fit the page where there are.
 func (db *DB) awaitingOf(ctx context.Context, handler uint32, f *event.Filter, p *event.Page) (list []event.Record, err error) {
-	after, more := p.After, true
+	after, more, wanted := p.After, true, newProbe(db, f)
 	for more && len(list) <= p.Limit {
 		err := db.view(ctx, func(r *snapshot) error {
 			w := walk{cursor: r.tx.Bucket(bucketAwaiting).Cursor(), handler: handler, oldestFirst: p.OldestFirst}
@@ -232,7 +232,8 @@ func (db *DB) awaitingOf(ctx context.Context, handler uint32, f *event.Filter, p
 			for i := 0; ok && i < slice && len(list) <= p.Limit; i++ {
 				if after != a.seq && !a.sent.After(f.Unanswered) {
 					if b, err := r.of(a.seq); err == nil {
-						if rec, ok := r.match(b, a.seq, f); ok {
+						x := scanner{snapshot: r, b: b}
+						if rec, ok := x.match(wanted, a.seq); ok {
 							list = append(list, rec)
 						}
 					}
@@ -280,3 +281,11 @@ func (w *walk) next() (awaited, bool) {
 }
 
 func (w *walk) read(k, v []byte) (awaited, bool) { return readAwaited(w.handler, k, v) }
+
+// cut returns the page and, when there is more, the seq it ends with.
+func cut(list []event.Record, limit int) ([]event.Record, uint64) {
+	if len(list) <= limit {
+		return list, 0
+	}
+	return list[:limit], list[limit-1].Seq
+}

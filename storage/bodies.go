@@ -2,9 +2,11 @@ package storage
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/fxamacker/cbor/v2"
+	bolt "go.etcd.io/bbolt"
 )
 
 // body is a payload row beyond the first. Where it was the event's own payload
@@ -18,21 +20,52 @@ type body struct {
 	CreatedAt     uint64 `cbor:"6,keyasint"`
 	Own           bool   `cbor:"7,keyasint,omitempty"`
 	Body          []byte `cbor:"8,keyasint,omitempty"`
+	Row           int    `cbor:"9,keyasint,omitempty"` // with Own: the row that has the bytes
 }
 
-// addBodies adds payload rows to an event.
-func (t *transaction) addBodies(b *segmentBuckets, seq uint64, sent []event.Payload) error {
-	if len(sent) == 0 {
+// replacePayload adds the payload row that goes out from now on.
+func (t *transaction) replacePayload(b *segmentBuckets, seq uint64, s *state, p *event.Payload) error {
+	if p == nil {
 		return nil
 	}
-	bucket := b.root.Bucket(bucketBodies)
-	n := 0
+	row := *p
+	if row.Body == nil {
+		row.Body = []byte{} // none would stand for the one so far
+	}
+	s.PayloadRow = countBodies(b.root.Bucket(bucketBodies), seq) + 1
+	return t.addBodies(b, seq, 0, []event.Payload{row})
+}
+
+// outgoing returns the payload that goes out with an event. It aliases the file.
+func (b *segmentBuckets) outgoing(seq uint64, row int) ([]byte, error) {
+	if row == 0 {
+		return b.payload(seq)
+	}
+	d, err := unpackBody(b.root.Bucket(bucketBodies).Get(noteKey(seq, row-1)))
+	if err != nil {
+		return nil, fmt.Errorf("payload %d of event %d: %w", row, seq, err)
+	}
+	return d.Body, nil
+}
+
+func countBodies(bucket *bolt.Bucket, seq uint64) (n int) {
 	c := bucket.Cursor()
 	for k, _ := c.Seek(noteKey(seq, 0)); len(k) == 12 && binary.BigEndian.Uint64(k) == seq; k, _ = c.Next() {
 		n++
 	}
+	return n
+}
+
+// addBodies adds payload rows to an event. Those without a body have that of the
+// given row.
+func (t *transaction) addBodies(b *segmentBuckets, seq uint64, row int, sent []event.Payload) error {
+	if len(sent) == 0 {
+		return nil
+	}
+	bucket := b.root.Bucket(bucketBodies)
+	n := countBodies(bucket, seq)
 	for i := range sent {
-		v, err := encodeBody(&sent[i])
+		v, err := encodeBody(&sent[i], row)
 		if err != nil {
 			return err
 		}
@@ -44,12 +77,16 @@ func (t *transaction) addBodies(b *segmentBuckets, seq uint64, sent []event.Payl
 }
 
 // encodeBody returns: version 1 | crc32c u32 of the rest | CBOR of body.
-func encodeBody(p *event.Payload) ([]byte, error) {
-	c, err := cbor.Marshal(body{
+func encodeBody(p *event.Payload, row int) ([]byte, error) {
+	d := body{
 		Topic: p.Topic, SourceService: p.SourceService, TargetService: p.TargetService,
 		ContentType: p.ContentType, CreatedBy: p.CreatedBy, CreatedAt: micros(p.CreatedAt),
 		Own: p.Body == nil, Body: p.Body,
-	})
+	}
+	if d.Own {
+		d.Row = row
+	}
+	c, err := cbor.Marshal(d)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +111,7 @@ func readBodies(b *segmentBuckets, seq uint64) ([]event.Payload, error) {
 	}}
 	c := b.root.Bucket(bucketBodies).Cursor()
 	for k, v := c.Seek(noteKey(seq, 0)); len(k) == 12 && binary.BigEndian.Uint64(k) == seq; k, v = c.Next() {
-		p, err := decodeBody(v, own)
+		p, err := decodeBody(v, rows)
 		if err != nil {
 			return rows, err
 		}
@@ -84,17 +121,25 @@ func readBodies(b *segmentBuckets, seq uint64) ([]event.Payload, error) {
 	return rows, nil
 }
 
-func decodeBody(v, own []byte) (p event.Payload, err error) {
+func unpackBody(v []byte) (d body, err error) {
 	v, err = unsealed(v)
+	if err == nil && lenient.Unmarshal(v, &d) != nil {
+		err = errDamaged
+	}
+	return d, err
+}
+
+// decodeBody reads a payload row; rows are those before it.
+func decodeBody(v []byte, rows []event.Payload) (p event.Payload, err error) {
+	d, err := unpackBody(v)
 	if err != nil {
 		return p, err
 	}
-	var d body
-	if err := lenient.Unmarshal(v, &d); err != nil {
-		return p, errDamaged
-	}
 	if d.Own {
-		d.Body = own
+		if d.Row >= len(rows) {
+			return p, errDamaged
+		}
+		d.Body = rows[d.Row].Body
 	}
 	return event.Payload{
 		Topic: d.Topic, SourceService: d.SourceService, TargetService: d.TargetService,

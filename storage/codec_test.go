@@ -253,7 +253,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	for range 3 {
 		blk.add(1, head)
 	}
-	body, err := encodeBody(&event.Payload{Topic: "T", Body: []byte("body"), CreatedAt: t0})
+	body, err := encodeBody(&event.Payload{Topic: "T", Body: []byte("body"), CreatedAt: t0}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -59,7 +59,8 @@ type Options struct {
 	Log          zerolog.Logger
 	Observer     Observer
 
-	segmentEvents uint32 // 0: segmentEvents; tests make it small
+	segmentEvents uint32        // 0: segmentEvents; tests make it small
+	queryTime     time.Duration // 0: queryTime; how long a page is looked for
 }
 
 type noObserver struct{}
@@ -138,6 +139,9 @@ func Open(o Options) (*DB, error) {
 	if o.segmentEvents == 0 {
 		o.segmentEvents = segmentEvents
 	}
+	if o.queryTime == 0 {
+		o.queryTime = queryTime
+	}
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
@@ -161,6 +165,7 @@ func Open(o Options) (*DB, error) {
 	}
 	go db.write()
 	db.background.Go(db.extend)
+	db.background.Go(db.summarize)
 	db.sealFull()
 	return db, nil
 }

@@ -32,7 +32,7 @@ func storePath(t testing.TB) string {
 // when the test ends.
 func openTest(t testing.TB, path string, change ...func(*Options)) *DB {
 	t.Helper()
-	o := Options{Path: path, segmentEvents: 10}
+	o := Options{Path: path, segmentEvents: 10, queryTime: time.Hour}
 	for _, c := range change {
 		c(&o)
 	}

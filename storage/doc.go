@@ -17,6 +17,7 @@
 //	parked     status, seq                                  (ERROR and FAILED)
 //	awaiting   handler, seq, delivery                       (sent, without response); made when needed
 //	outbox     ascending number -> publication
+//	redrives   number -> job that redrives many events; made with the first
 //	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:
 //	  info       counts by table and status, first and last creation
@@ -27,7 +28,8 @@
 //	  bodies     seq, n -> payload rows beyond the first
 //	  working    seq -> working data of the conversation of this event; made when needed
 //	  ids        written once, in order, when the segment is full: hash -> seq
-//	  filter     written with ids: tells without reading them what they do not hold
+//	  filter     written with ids: tells without reading them what they do not hold,
+//	             and in summary which names no event of the segment has
 //
 // # Working data
 //
@@ -65,6 +67,8 @@
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
-// operations); segment.go, idindex.go and find.go (where events lie and how they
-// are found); working.go (working data); record.go, head.go and state.go (bytes).
+// operations), redrives.go (many of them, as a job); segment.go, idindex.go and
+// find.go (where events lie and how they are found); list.go, scan.go and
+// summary.go (lists by filter); working.go (working data); record.go, head.go and
+// state.go (bytes).
 package storage

@@ -102,7 +102,7 @@ func (r *snapshot) due(d dueEntry, handler string) (item event.Due, err error) {
 	if err != nil {
 		return item, err
 	}
-	p, err := b.payload(d.seq)
+	p, err := b.outgoing(d.seq, s.PayloadRow)
 	if err != nil {
 		return item, err
 	}
@@ -153,7 +153,7 @@ func (t *transaction) takeOut(d dueEntry, handler string) error {
 	}
 	_, err = t.event(b, d.seq)
 	if err == nil {
-		_, err = b.payload(d.seq)
+		_, err = b.outgoing(d.seq, s.PayloadRow)
 	}
 	if err == nil {
 		return nil

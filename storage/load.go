@@ -13,7 +13,7 @@ import (
 func (db *DB) loadSegments(segments *bolt.Bucket) error {
 	db.nextSeq = 1
 	return segments.ForEachBucket(func(k []byte) error {
-		s := &segment{first: binary.BigEndian.Uint64(k)}
+		s := newSegment(binary.BigEndian.Uint64(k))
 		b, err := openSegment(segments, s)
 		if err != nil {
 			return err
@@ -49,6 +49,7 @@ func (db *DB) loadFilter(b *segmentBuckets) bool {
 		return false
 	}
 	b.ids.Store(filter)
+	b.summary.load(f.Get(keySummary))
 	return true
 }
 

@@ -154,8 +154,12 @@ func (m *machine) effects(t *rapid.T) func() *event.Effects {
 			ContentType: "text/plain", CreatedBy: "h1", CreatedAt: m.clock,
 		})
 	}
+	var edited *event.Payload
+	if pick(t, "edited", false, false, true) {
+		edited = &event.Payload{Body: pick(t, "edited body", nil, []byte("edited"), []byte("edited again")), CreatedBy: "PERSON", CreatedAt: m.clock}
+	}
 	return func() *event.Effects {
-		e := &event.Effects{Outbox: slices.Clone(outbox), Sent: slices.Clone(sent)}
+		e := &event.Effects{Payload: edited, Outbox: slices.Clone(outbox), Sent: slices.Clone(sent)}
 		for _, a := range followUps {
 			ev := *a.Event
 			a.Event, a.Outbox = &ev, slices.Clone(a.Outbox)

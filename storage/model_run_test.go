@@ -31,6 +31,7 @@ func TestStoreIsTheModel(t *testing.T) {
 			options: Options{
 				Path: filepath.Join(run, "eventd.db"), DedupeWindow: time.Hour,
 				segmentEvents: uint32(rapid.IntRange(1, 12).Draw(t, "segment")),
+				queryTime:     pick(t, "query time", time.Hour, time.Nanosecond),
 			},
 		}
 		m.open(t)
@@ -163,15 +164,26 @@ func (m *machine) list(t *rapid.T) {
 		f.Since = t0.Add(time.Duration(rapid.IntRange(-60, 600).Draw(t, "since")) * time.Minute)
 		f.Until = f.Since.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "until")) * time.Minute)
 	}
-	p := event.Page{Limit: rapid.IntRange(1, 9).Draw(t, "limit"), OldestFirst: rapid.Bool().Draw(t, "oldest first")}
-	want := m.model.list(f, p.OldestFirst)
-	for {
+	p := event.Page{
+		Limit: rapid.IntRange(1, 9).Draw(t, "limit"), OldestFirst: rapid.Bool().Draw(t, "oldest first"),
+		Last: uint64(rapid.IntRange(0, len(m.events)+1).Draw(t, "last")),
+	}
+	if f.Status == 0 {
+		f.DeadLetters = rapid.Bool().Draw(t, "dead letters")
+	}
+	want := m.model.list(f, p)
+	for pages := 0; ; pages++ {
 		got, next, err := m.db.List(ctx, f, p)
 		if err != nil {
 			t.Fatal(err)
 		}
 		n := min(len(want), p.Limit)
-		if len(got) != n || (next != 0) != (len(want) > n) || next != 0 && next != got[n-1].Seq {
+		if m.options.queryTime < time.Second { // a page may end early, but not in vain
+			if len(got) > n || next == 0 && len(got) < len(want) || pages > len(m.events) {
+				t.Fatalf("List(%+v, %+v) = %d records, next %d, page %d; want at most %d of %d", f, p, len(got), next, pages, n, len(want))
+			}
+			n = len(got)
+		} else if len(got) != n || (next != 0) != (len(want) > n) || next != 0 && next != got[n-1].Seq {
 			t.Fatalf("List(%+v, %+v) = %d records, next %d; want %d of %d", f, p, len(got), next, n, len(want))
 		}
 		for i := range got {
@@ -259,8 +271,8 @@ func (m *machine) checkEvents(t *rapid.T) {
 		if err != nil || !slices.EqualFunc(rows, e.payloads(), samePayload) {
 			t.Fatalf("Payloads(%d) = %v, %v; want %v", e.Seq, rows, err, e.payloads())
 		}
-		if body, err := m.db.Payload(ctx, e.Seq); err != nil || !bytes.Equal(body, e.payload) {
-			t.Fatalf("Payload(%d) = %q, %v; want %q", e.Seq, body, err, e.payload)
+		if body, err := m.db.Payload(ctx, e.Seq); err != nil || !bytes.Equal(body, e.outgoing) {
+			t.Fatalf("Payload(%d) = %q, %v; want %q", e.Seq, body, err, e.outgoing)
 		}
 		found, err := m.db.Find(ctx, e.ID)
 		want := m.find(e.ID)

@@ -26,7 +26,8 @@ type modelEvent struct {
 	event.State // with the whole timeline
 	payload     []byte
 	sent        []event.Payload
-	inline      int // where the part of the timeline begins that is rewritten with each step
+	outgoing    []byte // payload or what an edit has put in its place
+	inline      int    // where the part of the timeline begins that is rewritten with each step
 }
 
 func newModel(window time.Duration) *model {
@@ -44,7 +45,7 @@ func (m *model) admit(a *event.Admission) (seq uint64, duplicate bool) {
 		e.noteDuplicate()
 		return e.Seq, true
 	}
-	e := &modelEvent{Event: *a.Event, State: cloneState(a.State), payload: a.Payload}
+	e := &modelEvent{Event: *a.Event, State: cloneState(a.State), payload: a.Payload, outgoing: a.Payload}
 	e.Seq = uint64(len(m.events) + 1)
 	e.Derive()
 	e.spill()
@@ -89,7 +90,7 @@ func (m *model) publish(e *modelEvent, rows []event.Publication) {
 		m.published++
 		p.ID, p.EventSeq = m.published, e.Seq
 		if p.Body == nil {
-			p.Body = e.payload
+			p.Body = e.outgoing
 		}
 		m.outbox = append(m.outbox, p)
 	}
@@ -118,7 +119,18 @@ func (m *model) update(seq uint64, step func(*event.State) (*event.Effects, erro
 	for _, f := range effects.FollowUps {
 		m.admit(f)
 	}
-	e.sent = append(e.sent, effects.Sent...)
+	if p := effects.Payload; p != nil {
+		row := *p
+		row.Body = append([]byte{}, row.Body...)
+		e.sent, e.outgoing = append(e.sent, row), row.Body
+		e.PayloadRow = len(e.sent)
+	}
+	for _, p := range effects.Sent {
+		if p.Body == nil {
+			p.Body = e.outgoing
+		}
+		e.sent = append(e.sent, p)
+	}
 	m.publish(e, effects.Outbox)
 	return nil
 }
@@ -145,7 +157,7 @@ func (m *model) waiting(handler string) (list []event.Due) {
 	for _, e := range m.events {
 		for i, d := range e.Deliveries {
 			if d.Handler == handler && (d.Status == event.Unprocessed || d.Status == event.Retry) {
-				list = append(list, event.Due{Event: &e.Event, Payload: e.payload, Index: i, Delivery: d})
+				list = append(list, event.Due{Event: &e.Event, Payload: e.outgoing, Index: i, Delivery: d})
 			}
 		}
 	}
@@ -194,13 +206,13 @@ func (m *model) find(id string) (list []*modelEvent) {
 }
 
 // list returns all that a filter selects.
-func (m *model) list(f event.Filter, oldestFirst bool) (list []*modelEvent) {
+func (m *model) list(f event.Filter, p event.Page) (list []*modelEvent) {
 	for _, e := range m.events {
-		if e.selected(f) {
+		if e.selected(f) && (p.Last == 0 || e.Seq <= p.Last) {
 			list = append(list, e)
 		}
 	}
-	if !oldestFirst {
+	if !p.OldestFirst {
 		slices.Reverse(list)
 	}
 	return list
@@ -210,7 +222,7 @@ func (e *modelEvent) selected(f event.Filter) bool {
 	to := f.Handler == "" && f.Route == "" || slices.ContainsFunc(e.Deliveries, func(d event.Delivery) bool {
 		return (f.Handler == "" || d.Handler == f.Handler) && (f.Route == "" || d.Route == f.Route)
 	})
-	return to && oneOf(f.Table, e.Table) && oneOf(f.Status, e.Status) && oneOf(f.Reason, e.Reason) &&
+	return to && (!f.DeadLetters || e.Status.DeadLetter()) && oneOf(f.Table, e.Table) && oneOf(f.Status, e.Status) && oneOf(f.Reason, e.Reason) &&
 		oneOf(f.MessageType, e.MessageType) && oneOf(f.SourceService, e.SourceService) &&
 		oneOf(f.CorrelationID, e.CorrelationID) &&
 		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since)) && (f.Until.IsZero() || e.CreatedAt.Before(f.Until))
@@ -243,9 +255,6 @@ func (e *modelEvent) payloads() []event.Payload {
 	}}
 	for _, p := range e.sent {
 		p.EventID = e.ID
-		if p.Body == nil {
-			p.Body = e.payload
-		}
 		rows = append(rows, p)
 	}
 	return rows

@@ -17,14 +17,15 @@ type publication struct {
 	Header  map[string]string `cbor:"2,keyasint,omitempty"`
 	Body    []byte            `cbor:"3,keyasint,omitempty"`
 	Seq     uint64            `cbor:"4,keyasint,omitempty"`
-	Own     bool              `cbor:"5,keyasint,omitempty"` // the body is the payload of event Seq
+	Own     bool              `cbor:"5,keyasint,omitempty"` // the body is a payload of event Seq…
+	Row     int               `cbor:"6,keyasint,omitempty"` // …that of this row
 }
 
-func (t *transaction) addOutbox(seq uint64, rows []event.Publication) error {
+func (t *transaction) addOutbox(seq uint64, row int, rows []event.Publication) error {
 	for i := range rows {
 		p := &rows[i]
 		c, err := cbor.Marshal(publication{
-			Subject: p.Subject, Header: p.Header, Body: p.Body, Seq: seq, Own: p.Body == nil,
+			Subject: p.Subject, Header: p.Header, Body: p.Body, Seq: seq, Own: p.Body == nil, Row: row,
 		})
 		if err != nil {
 			return err
@@ -113,7 +114,7 @@ func (r *snapshot) publication(id uint64, v []byte) (p event.Publication, err er
 	if err != nil {
 		return p, err
 	}
-	own, err := b.payload(d.Seq)
+	own, err := b.outgoing(d.Seq, d.Row)
 	p.Body = append([]byte{}, own...)
 	return p, err
 }

@@ -10,10 +10,6 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// slice is how many records a query looks at in one read transaction: a scan
-// of the whole history must not keep old pages from being reused.
-const slice = 5000
-
 // Get returns one event with its whole timeline.
 func (db *DB) Get(ctx context.Context, seq uint64) (rec event.Record, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
@@ -23,7 +19,8 @@ func (db *DB) Get(ctx context.Context, seq uint64) (rec event.Record, err error)
 	return rec, err
 }
 
-// Payload returns the bytes an event came with. They are a copy.
+// Payload returns the bytes that go out with an event: those it came with, or
+// those that a redrive has put in their place. They are a copy.
 // [ErrQuarantined]: they are damaged.
 func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
@@ -31,7 +28,7 @@ func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) 
 		if err != nil {
 			return err
 		}
-		p, err := b.payload(seq)
+		p, err := r.outgoing(b, seq)
 		body = append([]byte{}, p...)
 		return quarantined(seq, err)
 	})
@@ -50,6 +47,17 @@ func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, e
 		return quarantined(seq, err)
 	})
 	return rows, err
+}
+
+// outgoing returns the payload that goes out with an event. If its state cannot
+// tell which that is, none is right.
+func (r *snapshot) outgoing(b *segmentBuckets, seq uint64) (p []byte, err error) {
+	defer recoverDamage(&err)
+	s, err := b.state(seq, r.db.names)
+	if err != nil {
+		return nil, err
+	}
+	return b.outgoing(seq, s.PayloadRow)
 }
 
 // quarantined names the event whose record turned out to be damaged.
@@ -122,177 +130,6 @@ func (s *state) damage(err error) {
 	s.Timeline = append(s.Timeline, event.Entry{Status: event.Error, Reason: event.Quarantined, Detail: err.Error()})
 }
 
-// List returns the records a filter selects, newest first unless the page says
-// otherwise, without timelines. next continues behind the last of them; 0 says
-// there are no more.
-func (db *DB) List(ctx context.Context, f event.Filter, p event.Page) (list []event.Record, next uint64, err error) {
-	p.Limit = max(p.Limit, 1)
-	if !f.Unanswered.IsZero() {
-		return db.listAwaiting(ctx, f, p)
-	}
-	if f.CorrelationID != "" {
-		return db.listCorrelation(ctx, f, p)
-	}
-	segments := db.segmentList()
-	for i := range segments {
-		s := segments[i]
-		if !p.OldestFirst {
-			s = segments[len(segments)-1-i]
-		}
-		if !db.mayMatch(s, &f, &p) {
-			continue
-		}
-		if err := db.scan(ctx, s, &f, &p, &list); err != nil {
-			return nil, 0, err
-		}
-		if len(list) > p.Limit {
-			break
-		}
-	}
-	list, next = cut(list, p.Limit)
-	return list, next, nil
-}
-
-// cut returns the page and, when there is more, the seq it ends with.
-func cut(list []event.Record, limit int) ([]event.Record, uint64) {
-	if len(list) <= limit {
-		return list, 0
-	}
-	return list[:limit], list[limit-1].Seq
-}
-
-// mayMatch reports whether a segment can hold anything the filter selects. The
-// counts know the status and table of what is damaged as it was before.
-func (db *DB) mayMatch(s *segment, f *event.Filter, p *event.Page) bool {
-	info := s.seen.Load()
-	if info.events == 0 || info.of(f.Table, f.Status) == 0 && (f.Status != event.Error || db.quarantined.Load() == 0) {
-		return false
-	}
-	if !f.Since.IsZero() && fromMicros(info.last).Before(f.Since) {
-		return false
-	}
-	if p.After == 0 {
-		return true
-	}
-	if p.OldestFirst {
-		return s.first+uint64(info.events) > p.After
-	}
-	return s.first < p.After
-}
-
-// scan appends what a segment holds of a page, and one more if there is one,
-// in read transactions of bounded length.
-func (db *DB) scan(ctx context.Context, s *segment, f *event.Filter, p *event.Page, list *[]event.Record) error {
-	low, high := s.first, s.first+uint64(s.seen.Load().events) // half open
-	if p.After != 0 && p.OldestFirst {
-		low = max(low, p.After+1)
-	} else if p.After != 0 {
-		high = min(high, p.After)
-	}
-	for low < high && len(*list) <= p.Limit {
-		from, to := low, min(high, low+slice)
-		if !p.OldestFirst {
-			from, to = max(low, high-min(high, slice)), high
-		}
-		err := db.view(ctx, func(r *snapshot) error { return r.scan(s, from, to, f, p, list) })
-		if err != nil {
-			return err
-		}
-		if p.OldestFirst {
-			low = to
-		} else {
-			high = from
-		}
-	}
-	return nil
-}
-
-func (r *snapshot) scan(s *segment, from, to uint64, f *event.Filter, p *event.Page, list *[]event.Record) error {
-	b, err := r.segment(s)
-	if err != nil {
-		return err
-	}
-	for i := uint64(0); i < to-from && len(*list) <= p.Limit; i++ {
-		seq := from + i
-		if !p.OldestFirst {
-			seq = to - 1 - i
-		}
-		if rec, ok := r.match(b, seq, f); ok {
-			*list = append(*list, rec)
-		}
-	}
-	return nil
-}
-
-// match returns an event if the filter selects it. What is quicker to read is
-// asked first.
-func (r *snapshot) match(b *segmentBuckets, seq uint64, f *event.Filter) (rec event.Record, ok bool) {
-	if f.Status != 0 {
-		if status, err := b.status(seq); err == nil && status != f.Status {
-			return rec, false
-		}
-	}
-	s := r.state(b, seq)
-	if !selectsState(f, &s.State) || f.Table != 0 && s.table != 0 && s.table != f.Table {
-		return rec, false
-	}
-	e := r.event(b, seq, s)
-	s.Timeline = nil
-	return event.Record{Event: *e, State: s.State}, selectsState(f, &s.State) && selectsEvent(f, e)
-}
-
-func selectsState(f *event.Filter, s *event.State) bool {
-	if f.Status != 0 && s.Status != f.Status || f.Reason != "" && s.Reason != f.Reason {
-		return false
-	}
-	if f.Handler == "" && f.Route == "" {
-		return true
-	}
-	for i := range s.Deliveries {
-		d := &s.Deliveries[i]
-		if (f.Handler == "" || d.Handler == f.Handler) && (f.Route == "" || d.Route == f.Route) {
-			return true
-		}
-	}
-	return false
-}
-
-func selectsEvent(f *event.Filter, e *event.Event) bool {
-	return (f.Table == 0 || e.Table == f.Table) &&
-		(f.MessageType == "" || e.MessageType == f.MessageType) &&
-		(f.SourceService == "" || e.SourceService == f.SourceService) &&
-		(f.CorrelationID == "" || e.CorrelationID == f.CorrelationID) &&
-		(f.Since.IsZero() || !e.CreatedAt.Before(f.Since)) &&
-		(f.Until.IsZero() || e.CreatedAt.Before(f.Until))
-}
-
-// listCorrelation lists one conversation: through the index of ids.
-func (db *DB) listCorrelation(ctx context.Context, f event.Filter, p event.Page) (list []event.Record, next uint64, err error) {
-	seqs, err := db.correlated(ctx, f.CorrelationID)
-	if err != nil {
-		return nil, 0, err
-	}
-	for part := range slices.Chunk(rest(seqs, p), slice) {
-		err := db.view(ctx, func(r *snapshot) error {
-			for i := 0; i < len(part) && len(list) <= p.Limit; i++ {
-				b, err := r.of(part[i])
-				if err != nil {
-					continue
-				}
-				if rec, ok := r.match(b, part[i], &f); ok {
-					list = append(list, rec)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, 0, err
-		}
-	}
-	list, next = cut(list, p.Limit)
-	return list, next, nil
-}
-
 // correlated returns where the events of a conversation may be found, oldest
 // first: those that name it, and the one whose id it is.
 func (db *DB) correlated(ctx context.Context, id string) (seqs []uint64, err error) {
@@ -304,23 +141,6 @@ func (db *DB) correlated(ctx context.Context, id string) (seqs []uint64, err err
 	})
 	slices.Sort(seqs)
 	return slices.Compact(seqs), err
-}
-
-// rest returns the seqs that a page continues with, in its order.
-func rest(seqs []uint64, p event.Page) []uint64 {
-	if !p.OldestFirst {
-		slices.Reverse(seqs)
-	}
-	if p.After == 0 {
-		return seqs
-	}
-	i := slices.IndexFunc(seqs, func(seq uint64) bool {
-		return p.OldestFirst && seq > p.After || !p.OldestFirst && seq < p.After
-	})
-	if i < 0 {
-		return nil
-	}
-	return seqs[i:]
 }
 
 // Counts returns the number of events by table and status: of each, be it 0.

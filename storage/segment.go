@@ -26,6 +26,8 @@ type segment struct {
 	seen  atomic.Pointer[segmentInfo]           // everyone else's: as of the last commit
 	open  atomic.Pointer[openIndex]             // nil once sealed
 	ids   atomic.Pointer[xorfilter.BinaryFuse8] // nil until sealed
+
+	summary summary
 }
 
 // segmentInfo is what is stored about a segment beside its records.
@@ -194,6 +196,16 @@ func createSegment(segments *bolt.Bucket, s *segment) (*segmentBuckets, error) {
 // record: it concerns the events in it, not whoever reads others.
 func fromBlocks(b *bolt.Bucket, seq uint64) (record []byte, err error) {
 	defer recoverDamage(&err)
+	first, v, err := blockOf(b, seq)
+	if err != nil {
+		return nil, err
+	}
+	return blockRecord(v, seq-first)
+}
+
+// blockOf returns the block that an event is in and the seq it begins with.
+func blockOf(b *bolt.Bucket, seq uint64) (first uint64, block []byte, err error) {
+	defer recoverDamage(&err)
 	c := b.Cursor()
 	k, v := c.Seek(key8(seq))
 	if k == nil {
@@ -202,9 +214,9 @@ func fromBlocks(b *bolt.Bucket, seq uint64) (record []byte, err error) {
 		k, v = c.Prev()
 	}
 	if len(k) != 8 {
-		return nil, errDamaged
+		return 0, nil, errDamaged
 	}
-	return blockRecord(v, seq-binary.BigEndian.Uint64(k))
+	return binary.BigEndian.Uint64(k), v, nil
 }
 
 func (b *segmentBuckets) head(seq uint64) ([]byte, error)    { return fromBlocks(b.heads, seq) }
@@ -226,12 +238,6 @@ func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
 func (b *segmentBuckets) has(seq uint64) (ok bool) {
 	defer func() { ok = ok || recover() != nil }()
 	return b.stateRecord(seq) != nil
-}
-
-// status returns the status of an event without decoding the rest of its state.
-func (b *segmentBuckets) status(seq uint64) (s event.Status, err error) {
-	defer recoverDamage(&err)
-	return stateStatus(b.stateRecord(seq))
 }
 
 func (b *segmentBuckets) state(seq uint64, names *names) (s *state, err error) {

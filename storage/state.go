@@ -14,7 +14,8 @@ import (
 // and a record that keeps its size never splits a page.
 //
 //	version 1 | crc32c u32 of the rest | created u64 µs | status | table |
-//	reason | updated by | updated | deliveries… | spilled | entries… | padding
+//	reason | updated by | updated | deliveries… | spilled | entries… |
+//	payload row, left out when it is 0 | padding
 //
 // The first `spilled` entries of the timeline lie in the bucket notes.
 const (
@@ -52,6 +53,9 @@ func encodeState(b []byte, s *state, names *names) []byte {
 	b = appendInt(b, len(s.Timeline))
 	for i := range s.Timeline {
 		b = appendEntry(b, &s.Timeline[i], s.created, names)
+	}
+	if s.PayloadRow > 0 { // seldom; the padding of the others says 0
+		b = appendInt(b, s.PayloadRow)
 	}
 	for len(b)%(stateSize/2) != 0 || len(b) < stateSize {
 		b = append(b, 0)
@@ -122,6 +126,9 @@ func decodeState(b []byte, names *names) (*state, error) {
 	}
 	for i := range s.Timeline {
 		readEntry(&r, &s.Timeline[i], s.created, names)
+	}
+	if len(r.b) > 0 {
+		s.PayloadRow = r.int()
 	}
 	if r.bad {
 		return nil, errDamaged

@@ -71,6 +71,11 @@ func (t *transaction) finish() error {
 			return err
 		}
 	}
+	for _, b := range t.buckets {
+		if err := b.summary.keep(b); err != nil {
+			return err
+		}
+	}
 	return t.db.names.flush(t.tx.Bucket(bucketNames))
 }
 
@@ -101,7 +106,8 @@ func (t *transaction) room() (*segmentBuckets, error) {
 	if last != nil {
 		t.filled = append(t.filled, last)
 	}
-	s := &segment{first: t.db.nextSeq}
+	s := newSegment(t.db.nextSeq)
+	s.summary.whole.Store(true)
 	s.info.created = micros(t.now)
 	s.open.Store(newOpenIndex())
 	s.publish()
@@ -156,6 +162,7 @@ func (t *transaction) putState(b *segmentBuckets, seq uint64, from event.Status,
 		b.info.count(s.table, s.Status, 1)
 		t.changed[b.segment] = struct{}{}
 	}
+	b.summary.add(traitReason, string(s.Reason))
 	if err := t.repark(seq, from, s.Status); err != nil {
 		return err
 	}

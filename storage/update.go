@@ -56,10 +56,14 @@ func (t *transaction) update(u *event.Update) error {
 	if err := t.reindexAll(u.Seq, old.Deliveries, s.Deliveries); err != nil {
 		return err
 	}
+	if err := t.replacePayload(b, u.Seq, s, effects.Payload); err != nil {
+		return err
+	}
+	b.summary.addDeliveries(old.Deliveries, s.Deliveries)
 	if err := t.putState(b, u.Seq, old.Status, s); err != nil {
 		return err
 	}
-	return t.apply(b, u.Seq, effects, heads)
+	return t.apply(b, u.Seq, s.PayloadRow, effects, heads)
 }
 
 // step takes the step and checks all that comes of it, before anything is
@@ -124,12 +128,13 @@ func (t *transaction) reindexAll(seq uint64, old, now []event.Delivery) error {
 	return nil
 }
 
-func (t *transaction) apply(b *segmentBuckets, seq uint64, e *event.Effects, heads [][]byte) error {
+// apply stores what comes with a step. row is the payload that goes out.
+func (t *transaction) apply(b *segmentBuckets, seq uint64, row int, e *event.Effects, heads [][]byte) error {
 	if err := t.admitAll(e.FollowUps, heads); err != nil {
 		return err
 	}
-	if err := t.addBodies(b, seq, e.Sent); err != nil {
+	if err := t.addBodies(b, seq, row, e.Sent); err != nil {
 		return err
 	}
-	return t.addOutbox(seq, e.Outbox)
+	return t.addOutbox(seq, row, e.Outbox)
 }

@@ -285,5 +285,9 @@ func (t *transaction) putIndex(s *segment, index *sealedIndex) error {
 	if err != nil {
 		return err
 	}
-	return filter.Put(keyFilter, index.filter)
+	if err := filter.Put(keyFilter, index.filter); err != nil {
+		return err
+	}
+	s.summary.kept, s.summary.grown = s.summary.whole.Load(), true
+	return s.summary.keep(b)
 }

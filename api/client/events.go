@@ -86,7 +86,8 @@ func (q Query) values() url.Values {
 	return v
 }
 
-// List returns one page of events, the newest first.
+// List returns one page of events, the newest first. It may have fewer than asked
+// for, even none: only an empty NextCursor says that there are no more.
 func (c *Client) List(ctx context.Context, q Query) (wire.List, error) {
 	var l wire.List
 	err := c.call(ctx, request{method: http.MethodGet, path: "/v1/events", query: q.values()}, &l)

@@ -49,7 +49,7 @@ type Row struct {
 // List is one page of rows.
 type List struct {
 	Events     []Row  `json:"events" nullable:"false"`
-	NextCursor string `json:"next_cursor" doc:"Ask again with this cursor for the next page; empty on the last."`
+	NextCursor string `json:"next_cursor" doc:"Ask again with this cursor for the next page; empty on the last. A page may have fewer events than asked for, or none, and still have one."`
 }
 
 // Detail is all that is known of one event id over all tables.
@@ -132,10 +132,12 @@ type Accepted struct {
 
 // Redrive is the body of a redrive. All of it is optional.
 type Redrive struct {
-	_       struct{}        `additionalProperties:"false"`
-	Handler string          `json:"handler,omitempty" maxLength:"256" doc:"Hand it to this handler instead of those it has."`
-	Reason  string          `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
-	Payload json.RawMessage `json:"payload,omitempty" doc:"Another payload: not supported yet."`
+	_       struct{} `additionalProperties:"false"`
+	Handler string   `json:"handler,omitempty" maxLength:"256" doc:"Hand it to this handler instead of those it has."`
+	Reason  string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
+	// Payload goes out from now on; the one so far is kept.
+	Payload  json.RawMessage `json:"payload,omitempty" doc:"Goes out from now on instead of the payload so far, which is kept. Any JSON value; a string where the event's content_type is not JSON."`
+	Encoding string          `json:"payload_encoding,omitempty" enum:"json,text,base64" doc:"How payload is to be read: json: the value itself; text: the string; base64: the bytes in it. By the event's content_type when left out."`
 }
 
 // Cancel is the body of a cancellation. All of it is optional.

@@ -3,39 +3,17 @@ package main
 import (
 	"context"
 	"flag"
-	"time"
 
 	"github.com/eventd-io/eventd/api/client"
 	"github.com/eventd-io/eventd/api/wire"
 )
 
-// change is one `eventd events redrive` or `cancel`.
+// change is one `eventd events cancel`, or a redrive of one event.
 type change struct {
 	remote
-	which   client.Which
-	handler string
-	reason  string
-	json    bool
-}
-
-func redriveCommand() *command {
-	return &command{
-		name: "events redrive", operands: "EVENT_ID", least: 1, most: 1, brief: "have an event handled again",
-		about: `Has an event handled again that has ended: attempts count from 0 again. Of an
-event with several handlers those are asked again that have not completed, or
-all when all have. With -handler it goes to that one instead.`,
-		examples: `eventd events redrive 7f3a -reason 'the bank is back'
-eventd events redrive 7f3a -handler service-a2
-eventd events redrive 7f3a -table request -source-service SERVICE_A`,
-		bind: func(p *program, fs *flag.FlagSet) func(context.Context, []string) error {
-			c := &change{}
-			c.bind(p, fs)
-			fs.StringVar(&c.handler, "handler", "", "hand it to this handler instead (its `NAME`)")
-			return c.action(p, func(ctx context.Context, api *client.Client, id string) (wire.Row, error) {
-				return api.Redrive(ctx, id, c.which, wire.Redrive{Handler: c.handler, Reason: c.reason})
-			})
-		},
-	}
+	which  client.Which
+	reason string
+	json   bool
 }
 
 func cancelCommand() *command {
@@ -80,8 +58,6 @@ func (c *change) action(p *program, ask func(context.Context, *client.Client, st
 		if c.json {
 			return p.printJSON(row)
 		}
-		t, s := rowTable(), newScreen(p.stdout, p.env)
-		addRow(t, row, s, time.Now())
-		return t.write(p.stdout, s)
+		return p.showRows([]wire.Row{row})
 	}
 }

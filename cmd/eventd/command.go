@@ -18,7 +18,8 @@ type command struct {
 	brief    string // one line of the overview
 	about    string // what its help says besides
 	examples string
-	signals  bool // it deals with signals itself
+	choices  func() []string // the operands it takes, where there is a list
+	signals  bool            // it deals with signals itself
 	// bind declares the flags and returns what runs once they are parsed.
 	bind func(*program, *flag.FlagSet) func(ctx context.Context, operands []string) error
 }
@@ -30,7 +31,8 @@ func commands() []*command {
 		sendCommand(), explainCommand(),
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
 		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
-		healthCommand(), versionCommand(), helpCommand(),
+		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(),
+		healthCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand(),
 	}
 }
 

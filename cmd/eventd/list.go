@@ -184,6 +184,14 @@ func (g *progress) show(events int) {
 	}
 }
 
+// line shows a line in place of the one before, however long that was.
+func (g *progress) line(text string) {
+	if g.on {
+		g.shown = true
+		fmt.Fprintf(g.p.stderr, "\r\x1b[K%s", cut(text, newScreen(g.p.stderr, g.p.env).width-1))
+	}
+}
+
 func (g *progress) clear() {
 	if g.shown {
 		g.shown = false

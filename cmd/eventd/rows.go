@@ -22,6 +22,15 @@ func rowTable() *table {
 	}}
 }
 
+// showRows writes a table of events.
+func (p *program) showRows(rows []wire.Row) error {
+	t, s, now := rowTable(), newScreen(p.stdout, p.env), time.Now()
+	for _, r := range rows {
+		addRow(t, r, s, now)
+	}
+	return t.write(p.stdout, s)
+}
+
 // narrow is the width below which times are written short.
 const narrow = 120
 
