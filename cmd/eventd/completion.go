@@ -21,7 +21,7 @@ func completionCommand() *command {
 		about: `Prints a script for bash, zsh or fish. With it the shell completes commands,
 flags and, where there is a list of them, their values. It asks eventd each time,
 so that it knows what the installed version knows.`,
-		examples: `source <(eventd completion bash)                      # in ~/.bashrc
+		examples: `eventd completion bash > ~/.local/share/bash-completion/completions/eventd
 eventd completion zsh > "${fpath[1]}/_eventd"
 eventd completion fish > ~/.config/fish/completions/eventd.fish`,
 		choices: func() []string { return slices.Sorted(maps.Keys(completionScripts)) },

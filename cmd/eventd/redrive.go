@@ -46,7 +46,9 @@ another payload goes out from now on, and the one so far is kept.
 With -filter instead of an id it is about all events that the filters select:
 of those that are ERROR or FAILED, unless a status is named. It asks before it
 begins (-yes does not), and then shows how far it is. The daemon does the work:
-it goes on when this ends, and after a restart. See 'eventd redrives'.`,
+it goes on when this ends, and after a restart. See 'eventd redrives'. Keys are
+status, handler, reason, message_type, table, route, source_service,
+correlation_id, since and until.`,
 		examples: `eventd events redrive 7f3a -reason 'the bank is back'
 eventd events redrive 7f3a -handler service-a2
 eventd events redrive 7f3a -table request -source-service SERVICE_A
@@ -66,7 +68,7 @@ func (r *redriving) bind(p *program, fs *flag.FlagSet) {
 	fs.StringVar(&r.handler, "handler", "", "hand it to this handler instead (its `NAME`)")
 	fs.Var(&r.data, "data", "another payload, a `TEXT`")
 	fs.StringVar(&r.file, "file", "", "`FILE` with another payload, - for standard input")
-	fs.Var(&r.filter, "filter", "all events for which `KEY=VALUE` holds: "+strings.Join(filterKeys, ", ")+"; may be repeated")
+	fs.Var(&r.filter, "filter", "all events for which `KEY=VALUE` holds; may be repeated")
 	fs.StringVar(&r.rate, "rate", "", "with -filter: at most so many, a `RATE` such as 20/s, 100/m or 5/h")
 	fs.BoolVar(&r.dryRun, "dry-run", false, "with -filter: tell which they are, and change nothing")
 	fs.BoolVar(&r.yes, "yes", false, "with -filter: do not ask")
