@@ -60,6 +60,7 @@ type Options struct {
 	Observer     Observer
 
 	segmentEvents uint32 // 0: segmentEvents; tests make it small
+	compactAbove  int64  // 0: compactAbove; tests make it small
 }
 
 type noObserver struct{}
@@ -134,6 +135,9 @@ func Open(o Options) (*DB, error) {
 	}
 	if o.segmentEvents == 0 {
 		o.segmentEvents = segmentEvents
+	}
+	if o.compactAbove == 0 {
+		o.compactAbove = compactAbove
 	}
 	if o.Observer == nil {
 		o.Observer = noObserver{}
