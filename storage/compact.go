@@ -99,7 +99,7 @@ func copyStore(ctx context.Context, from, to string, p Progress) error {
 	if err != nil {
 		return err
 	}
-	sum, err := copyTree(t, to)
+	sum, err := copyTree(t, to, nil)
 	if err != nil {
 		return err
 	}

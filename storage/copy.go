@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -93,6 +94,8 @@ func (c *copier) put(path [][]byte, k, v []byte) error {
 
 func samePath(a, b [][]byte) bool { return slices.EqualFunc(a, b, bytes.Equal) }
 
+var errNoBucket = errors.New("no such bucket")
+
 // open returns the bucket at a path, nil for the root.
 func (c *copier) open(path [][]byte) (b *bolt.Bucket, err error) {
 	for i, name := range path {
@@ -102,7 +105,7 @@ func (c *copier) open(path [][]byte) (b *bolt.Bucket, err error) {
 			b = b.Bucket(name)
 		}
 		if b == nil {
-			return nil, fmt.Errorf("no bucket %s", pathName(path[:i+1]))
+			return nil, fmt.Errorf("%w: %s", errNoBucket, pathName(path[:i+1]))
 		}
 	}
 	return b, nil
@@ -212,8 +215,9 @@ func watch(ctx context.Context, f *os.File, p Progress, stage string) (*watched,
 }
 
 // copyTree writes all that a tree holds into a new file, which is on disk when
-// it returns, and returns the sum of it.
-func copyTree(t *tree, to string) (sum uint64, err error) {
+// it returns, and returns the sum of it. What bbolt does not take is passed over
+// where unfit, if not nil, says so.
+func copyTree(t *tree, to string, unfit func(path [][]byte, err error) bool) (sum uint64, err error) {
 	b, err := bolt.Open(to, 0o600, &bolt.Options{
 		Timeout: time.Second, FreelistType: bolt.FreelistMapType, NoSync: true, NoGrowSync: true,
 	})
@@ -224,11 +228,17 @@ func copyTree(t *tree, to string) (sum uint64, err error) {
 	c, all := &copier{to: b}, newContents()
 	t.bucket = func(path [][]byte, sequence uint64) error {
 		all.enter(path, sequence)
-		return c.enter(path, sequence)
+		if err := c.enter(path, sequence); err != nil && (unfit == nil || !unfit(path, err)) {
+			return err
+		}
+		return nil
 	}
 	t.entry = func(path [][]byte, k, v []byte) error {
 		all.put(path, k, v)
-		return c.put(path, k, v)
+		if err := c.put(path, k, v); err != nil && (unfit == nil || !unfit(path, err)) {
+			return err
+		}
+		return nil
 	}
 	if err := t.walk(); err != nil {
 		if c.tx != nil {

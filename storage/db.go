@@ -89,6 +89,7 @@ type DB struct {
 	written    chan struct{} // closed when the writer has ended
 	closeOnce  sync.Once
 	sealing    sync.WaitGroup
+	backup     sync.Mutex // held while a backup is taken and handed out
 
 	extending  sync.Mutex   // no commit writes to the file while it is extended
 	used, end  atomic.Int64 // bytes of the file: in use, and with what lies ready

@@ -93,14 +93,20 @@ func (t *transaction) room() (*segmentBuckets, error) {
 		}
 		return t.current, nil
 	}
+	return t.newSegment(t.db.nextSeq, t.now)
+}
+
+// newSegment begins a segment with an event created at the given time. The one
+// before is full.
+func (t *transaction) newSegment(first uint64, created time.Time) (*segmentBuckets, error) {
 	if err := t.flushBlocks(); err != nil {
 		return nil, err
 	}
-	if last != nil {
+	if last := t.db.lastSegment(); last != nil {
 		t.filled = append(t.filled, last)
 	}
-	s := &segment{first: t.db.nextSeq}
-	s.info.created = micros(t.now)
+	s := &segment{first: first}
+	s.info.created = micros(created)
 	s.open.Store(newOpenIndex())
 	s.publish()
 	b, err := createSegment(t.segments, s)
@@ -127,7 +133,7 @@ func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
 // of returns the buckets that hold an event; [event.ErrNotFound] if none does.
 func (t *transaction) of(seq uint64) (*segmentBuckets, error) {
 	s := t.db.segmentOf(seq)
-	if s == nil || seq >= t.db.nextSeq {
+	if s == nil || seq-s.first >= uint64(s.info.events) {
 		return nil, notFound(seq)
 	}
 	return t.segment(s)
