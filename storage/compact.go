@@ -49,7 +49,7 @@ func Compact(ctx context.Context, o CommandOptions) (c Compacted, err error) {
 	if c.Before, err = sizeOf(o.Path); err != nil {
 		return c, err
 	}
-	if err := compact(ctx, o.Path, inUse(b, f), o.Progress); err != nil {
+	if err := compact(ctx, o.Path, b, f, o.Progress); err != nil {
 		return c, err
 	}
 	c.After, err = sizeOf(o.Path)
@@ -64,10 +64,13 @@ func sizeOf(path string) (int64, error) {
 	return fi.Size(), nil
 }
 
-// compact does what [Compact] says. The caller has the file locked; the lock is
-// on the old file even afterwards.
-func compact(ctx context.Context, path string, need int64, p Progress) error {
-	if err := needSpace(filepath.Dir(path), need); err != nil {
+// compact does what [Compact] says. The caller has the file open, and locked: the
+// lock is on the old file even afterwards.
+func compact(ctx context.Context, path string, b *bolt.DB, f *os.File, p Progress) error {
+	if err := loadable(b); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := needSpace(filepath.Dir(path), inUse(b, f)); err != nil {
 		return err
 	}
 	part, err := makePart(path, partCompact)
@@ -129,7 +132,7 @@ func compactAtStart(o *Options, b *bolt.DB, f *os.File) (*bolt.DB, *os.File, err
 	log, started := o.Log, time.Now()
 	log.Info().Str("path", o.Path).Msg("more than half of the store is free: it is compacted")
 	told := started
-	err := compact(context.Background(), o.Path, inUse(b, f), func(stage string, done, total int64) {
+	err := compact(context.Background(), o.Path, b, f, func(stage string, done, total int64) {
 		if now := time.Now(); now.Sub(told) > 5*time.Second {
 			told = now
 			log.Info().Str("stage", stage).Int64("percent", 100*done/max(total, 1)).Msg("the store is being compacted")

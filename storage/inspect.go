@@ -53,14 +53,8 @@ type pageInfo struct {
 // whole is false when one of the two meta pages is damaged. The other one is
 // used then, and if it is the older the last commit is gone.
 func inspect(path string, wait time.Duration) (whole bool, err error) {
-	fi, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case !fi.Mode().IsRegular():
-		return false, fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
-	case fi.Size() == 0:
-		return false, fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
+	if err := inspectName(path); err != nil {
+		return false, err
 	}
 	locked, f, err := openFile(path, &bolt.Options{Timeout: wait, ReadOnly: true})
 	if err != nil {
@@ -81,6 +75,20 @@ func inspect(path string, wait time.Duration) (whole bool, err error) {
 		return false, fmt.Errorf("%w: %s: no list of free pages: it was not written by eventd", ErrCorrupt, path)
 	}
 	return whole, nil
+}
+
+// inspectName looks at what can be seen without opening the file.
+func inspectName(path string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case !fi.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
+	case fi.Size() == 0:
+		return fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
+	}
+	return nil
 }
 
 // identify checks that the file is ours and of a schema this program knows.

@@ -11,6 +11,11 @@ import (
 // gets it until release is called. A file that is too damaged to be opened can be
 // no daemon's: there is nothing to lock then.
 func lockAny(path string, wait time.Duration) (release func(), err error) {
+	if err := inspectName(path); errors.Is(err, ErrCorrupt) {
+		return func() {}, nil // empty: bbolt would want to make a store of it
+	} else if err != nil {
+		return func() {}, err
+	}
 	b, _, err := openFile(path, &bolt.Options{Timeout: wait, ReadOnly: true})
 	switch {
 	case errors.Is(err, ErrCorrupt):

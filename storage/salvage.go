@@ -33,6 +33,9 @@ type Salvaged struct {
 func Salvage(ctx context.Context, o CommandOptions, out string) (s Salvaged, err error) {
 	o.complete()
 	s.Damaged = []string{}
+	if err := inspectName(o.Path); err != nil {
+		return s, err
+	}
 	if _, err := vacant(out, o.LockTimeout, false); err != nil {
 		return s, err
 	}
@@ -75,6 +78,9 @@ func (s *Salvaged) pages(ctx context.Context, o *CommandOptions, part string) er
 	}
 	if err := needSpace(filepath.Dir(part), w.total); err != nil {
 		return err
+	}
+	if err := inspectFreelist(w, &m); err != nil {
+		s.lose("list of free pages: %v; it holds no records", err)
 	}
 	t := &tree{f: w, meta: m, damage: func(path [][]byte, what string) error {
 		s.lose("bucket %q: %s", pathName(path), what)
