@@ -88,7 +88,7 @@ func (r *Report) pages(ctx context.Context, f *os.File, p Progress) error {
 	if err != nil {
 		return err
 	}
-	t, err := openTree(w)
+	t, err := openTree(ctx, w)
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.Path, err)
 	}
@@ -96,7 +96,7 @@ func (r *Report) pages(ctx context.Context, f *os.File, p Progress) error {
 	t.bucket, t.entry = func([][]byte, uint64) error { return nil }, nothing
 	t.damage = func(path [][]byte, what string) error {
 		r.fail("bucket %q: %s", pathName(path), what)
-		return ctx.Err()
+		return nil
 	}
 	if err := t.walk(); err != nil {
 		return err

@@ -98,7 +98,7 @@ func copyStore(ctx context.Context, from, to string, p Progress) error {
 	if err != nil {
 		return err
 	}
-	t, err := openTree(w)
+	t, err := openTree(ctx, w)
 	if err != nil {
 		return err
 	}

@@ -162,12 +162,15 @@ func (c *contents) put(path [][]byte, k, v []byte) {
 
 // openTree returns the tree of a file that nobody writes to: that of its newest
 // meta page.
-func openTree(f file) (*tree, error) {
+func openTree(ctx context.Context, f file) (*tree, error) {
 	m, _, err := inspectPages(f)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return &tree{f: f, meta: m, damage: func(path [][]byte, what string) error {
+	return &tree{ctx: ctx, f: f, meta: m, damage: func(path [][]byte, what string) error {
 		return fmt.Errorf("%w: %s: %s", ErrCorrupt, pathName(path), what)
 	}}, nil
 }
@@ -263,7 +266,7 @@ func sumOf(ctx context.Context, path string, p Progress) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	t, err := openTree(w)
+	t, err := openTree(ctx, w)
 	if err != nil {
 		return 0, err
 	}

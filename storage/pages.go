@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ const (
 // maps the file and believes what it finds, it comes to an end on any file:
 // every page is looked at once and nothing outside of it is.
 type tree struct {
+	ctx  context.Context // ends the walk
 	f    io.ReaderAt
 	meta fileMeta
 	used bitmap // the pages that it has met
@@ -73,6 +75,9 @@ type bounds struct{ low, before, high []byte }
 
 func (t *tree) page(path [][]byte, id uint64, keys bounds, depth int) error {
 	b, err := t.read(id, depth)
+	if t.ctx.Err() != nil {
+		return t.ctx.Err() // it cannot be read for that reason
+	}
 	if err != nil {
 		var d damagedPage
 		if errors.As(err, &d) {

@@ -82,9 +82,9 @@ func (s *Salvaged) pages(ctx context.Context, o *CommandOptions, part string) er
 	if err := inspectFreelist(w, &m); err != nil {
 		s.lose("list of free pages: %v; it holds no records", err)
 	}
-	t := &tree{f: w, meta: m, damage: func(path [][]byte, what string) error {
+	t := &tree{ctx: ctx, f: w, meta: m, damage: func(path [][]byte, what string) error {
 		s.lose("bucket %q: %s", pathName(path), what)
-		return ctx.Err()
+		return nil
 	}}
 	if _, err := copyTree(t, part, s.unfit); err != nil {
 		return err

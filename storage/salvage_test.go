@@ -78,7 +78,7 @@ func pagesOf(t testing.TB, path string, flag uint16) (ids []uint64) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	tr, err := openTree(f)
+	tr, err := openTree(ctx, f)
 	if err != nil {
 		t.Fatal(err)
 	}
