@@ -48,6 +48,7 @@ type Options struct {
 	Overview  Overview
 	Explainer Explainer
 	Control   Control
+	Backups   Backups
 	Log       zerolog.Logger
 }
 
@@ -84,6 +85,7 @@ func (s *service) registerAll() {
 	s.registerSwitches()
 	s.registerExplain()
 	s.registerControl()
+	s.registerBackup()
 	s.registerLater()
 	s.describeHealth()
 }

@@ -35,6 +35,9 @@ type fake struct {
 	paused   map[string]bool
 	problems []string
 	reload   error
+	backup   []byte
+	open     int                 // backups that are not closed
+	harm     func(*event.Backup) // what becomes of them on the way
 }
 
 func (f *fake) Accept(_ context.Context, msgs []event.Message) ([]event.Receipt, error) {
@@ -181,7 +184,7 @@ func newFake(records ...event.Record) *fake {
 func options(f *fake) api.Options {
 	return api.Options{
 		Service: "SERVICE_A", Version: "1.2.3", Started: noon, Listen: "127.0.0.1:9180",
-		Intake: f, Reader: f, Operator: f, Switches: f, Overview: f, Explainer: f, Control: f,
+		Intake: f, Reader: f, Operator: f, Switches: f, Overview: f, Explainer: f, Control: f, Backups: f,
 		Log: zerolog.Nop(),
 	}
 }

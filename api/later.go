@@ -23,7 +23,6 @@ var later = []call{
 	{method: http.MethodPost, path: "/v1/claims/{id}/fail", id: "fail-claim", tag: "claims"},
 	{method: http.MethodPost, path: "/v1/claims/{id}/extend", id: "extend-claim", tag: "claims"},
 	{method: http.MethodPost, path: "/v1/claims/{id}/release", id: "release-claim", tag: "claims"},
-	{method: http.MethodGet, path: "/v1/backup", id: "backup", tag: "store"},
 	{method: http.MethodGet, path: "/v1/stream", id: "stream", tag: "events"},
 }
 

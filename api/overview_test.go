@@ -172,7 +172,7 @@ func TestWhatComesLater(t *testing.T) {
 		"POST /v1/redrives", "GET /v1/redrives/{id}", "DELETE /v1/redrives/{id}", "GET /v1/correlations/{id}",
 		"GET /v1/working-data/{id}", "PUT /v1/working-data/{id}", "PATCH /v1/working-data/{id}",
 		"POST /v1/handlers/{name}/claim", "POST /v1/claims/{id}/complete", "POST /v1/claims/{id}/fail",
-		"POST /v1/claims/{id}/extend", "POST /v1/claims/{id}/release", "GET /v1/backup", "GET /v1/stream",
+		"POST /v1/claims/{id}/extend", "POST /v1/claims/{id}/release", "GET /v1/stream",
 	} {
 		method, path, _ := strings.Cut(c, " ")
 		target := rxParam.ReplaceAllString(path, "a%2Fb") + "?table=inbound"
