@@ -67,9 +67,6 @@ func sizeOf(path string) (int64, error) {
 // compact does what [Compact] says. The caller has the file open, and locked: the
 // lock is on the old file even afterwards.
 func compact(ctx context.Context, path string, b *bolt.DB, f *os.File, p Progress) error {
-	if err := loadable(b); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
 	if err := needSpace(filepath.Dir(path), inUse(b, f)); err != nil {
 		return err
 	}
@@ -79,6 +76,9 @@ func compact(ctx context.Context, path string, b *bolt.DB, f *os.File, p Progres
 	}
 	defer os.Remove(part) // not there any more when it has taken its place
 	if err := copyStore(ctx, path, part, p); err != nil {
+		return fmt.Errorf("compact %s: %w", path, err)
+	}
+	if err := loadable(part); err != nil {
 		return fmt.Errorf("compact %s: %w", path, err)
 	}
 	if err := replace(part, path); err != nil {

@@ -43,13 +43,20 @@ func Dump(ctx context.Context, o CommandOptions, w io.Writer) (d Dumped, err err
 		return d, err
 	}
 	defer r.close()
+	pages := &Report{Path: o.Path}
+	if err := pages.pages(ctx, r.file, o.Progress); err != nil {
+		return d, err
+	}
+	if !pages.Clean() { // bbolt would follow them anywhere
+		return d, fmt.Errorf("%w: %s: %s (save what can be read: eventd store salvage)", ErrCorrupt, o.Path, pages.Problems[0])
+	}
 	return r.dump(ctx, o.Progress, w, time.Now().UTC())
 }
 
 func (r *reading) dump(ctx context.Context, p Progress, w io.Writer, now time.Time) (_ Dumped, err error) {
 	defer recoverPanic(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	x := &dumper{reading: r, ctx: ctx, progress: p, out: w, Dumped: Dumped{Damaged: []string{}}, kept: map[uint64]bool{}}
+	x := &dumper{reading: r, ctx: ctx, progress: p, out: w, Dumped: Dumped{Damaged: []string{}}, left: map[uint64]bool{}}
 	for _, s := range r.db.segmentList() {
 		x.total += int64(eventsOf(r.tx.Bucket(bucketSegments), s))
 	}
@@ -71,7 +78,7 @@ type dumper struct {
 	told        time.Time
 	done, total int64
 	out         io.Writer
-	kept        map[uint64]bool // events that are missing or without payload: false
+	left        map[uint64]bool // events that are left out, or without payload
 }
 
 // marshal writes JSON without escapes for HTML.
@@ -127,7 +134,7 @@ func (x *dumper) segment(b *segmentBuckets, last uint64) error {
 		}
 		e := x.event(b, seq)
 		if e == nil {
-			x.kept[seq] = false
+			x.left[seq] = true
 			continue
 		}
 		if err := x.line(&dumpLine{Event: e}); err != nil {
@@ -175,7 +182,7 @@ func (x *dumper) event(b *segmentBuckets, seq uint64) *dumpEvent {
 	if bodyErr != nil {
 		x.lose("event %d (%s): payload: %v; it stands without it, as ERROR quarantined where it was not final", seq, e.ID, bodyErr)
 		s.withhold(bodyErr)
-		x.kept[seq] = false
+		x.left[seq] = true
 	}
 	d := dumpOf(e, &s.State, body)
 	d.Sent = x.sent(b, seq, e.ID)
@@ -231,8 +238,8 @@ func (x *dumper) outbox() error {
 		}
 		id := binary.BigEndian.Uint64(k)
 		p, own, err := decodePublication(v)
-		if lost, known := x.kept[p.EventSeq]; err == nil && own && known && !lost {
-			err = fmt.Errorf("the payload of event %d is damaged", p.EventSeq)
+		if err == nil && own {
+			err = x.ownBody(id, v, p.EventSeq)
 		}
 		if err != nil {
 			x.lose("outbox row %d: %v; it is left out", id, err)
@@ -246,6 +253,15 @@ func (x *dumper) outbox() error {
 		x.Outbox++
 		return x.line(&dumpLine{Outbox: row})
 	})
+}
+
+// ownBody reports whether the payload that an outbox row stands for is in the dump.
+func (x *dumper) ownBody(id uint64, row []byte, seq uint64) error {
+	if x.left[seq] {
+		return fmt.Errorf("the payload of event %d is damaged", seq)
+	}
+	_, err := x.publication(id, row)
+	return err
 }
 
 func (x *dumper) positions() error {

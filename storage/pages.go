@@ -35,6 +35,8 @@ type tree struct {
 	meta fileMeta
 	used bitmap // the pages that it has met
 
+	// follow reports whether to look into a bucket; nil for all of them.
+	follow func(path [][]byte) bool
 	// bucket is told about each bucket before its entries, and entry about each
 	// key that is no bucket, in order. What they are given is theirs; path is
 	// good until they return. An error ends the walk.
@@ -183,7 +185,11 @@ func (t *tree) element(path [][]byte, b []byte, i, count int, e element, keys bo
 		}
 		return t.page(path, e.next, below, depth+1)
 	case e.bucket:
-		return t.nested(append(slices.Clone(path), e.key), e.value, depth)
+		path = append(slices.Clone(path), e.key)
+		if t.follow != nil && !t.follow(path) {
+			return nil
+		}
+		return t.nested(path, e.value, depth)
 	}
 	return t.entry(path, e.key, e.value)
 }

@@ -29,7 +29,9 @@ func openReading(path string, wait time.Duration) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := newReading(path, b, f)
+	db := &DB{options: Options{Path: path}, log: zerolog.Nop(), bolt: b, file: f, names: newNames()}
+	db.segments.Store(&[]*segment{})
+	r := &reading{snapshot: &snapshot{db: db}, file: f}
 	if err := r.load(); err != nil {
 		r.close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -37,30 +39,20 @@ func openReading(path string, wait time.Duration) (*reading, error) {
 	return r, nil
 }
 
-func newReading(path string, b *bolt.DB, f *os.File) *reading {
-	db := &DB{options: Options{Path: path}, log: zerolog.Nop(), bolt: b, file: f, names: newNames()}
-	db.segments.Store(&[]*segment{})
-	return &reading{snapshot: &snapshot{db: db}, file: f}
-}
-
 func (r *reading) close() {
-	r.end()
-	_ = r.db.bolt.Close() // read only
-}
-
-func (r *reading) end() {
 	if r.tx != nil {
 		_ = r.tx.Rollback()
 	}
+	_ = r.db.bolt.Close() // read only
 }
 
-// loadable reports what in an opened file keeps it from being loaded.
-func loadable(b *bolt.DB) (err error) {
-	r := newReading("", b, nil)
-	defer r.end()
-	if err := r.load(); err != nil {
+// loadable reports what in a file keeps it from being loaded.
+func loadable(path string) error {
+	r, err := openReading(path, time.Second)
+	if err != nil {
 		return err
 	}
+	defer r.close()
 	for _, s := range r.db.segmentList() {
 		if _, err := openSegment(r.tx.Bucket(bucketSegments), s); err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -113,6 +114,9 @@ func TestPagesThatLeadBack(t *testing.T) {
 		if _, err := Compact(ctx, o); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("Compact: %v; want %v", err, ErrCorrupt)
 		}
+		if _, err := Dump(ctx, o, io.Discard); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("Dump: %v; want %v", err, ErrCorrupt)
+		}
 		out := storePath(t)
 		if s, err := Salvage(ctx, o, out); err != nil || s.Damages == 0 {
 			t.Errorf("Salvage = %+v, %v; want damages", s, err)
@@ -120,6 +124,18 @@ func TestPagesThatLeadBack(t *testing.T) {
 			checkFile(t, out)
 		}
 	}
+}
+
+// TestRootThatLeadsBack: not even what the file is could be found out.
+func TestRootThatLeadsBack(t *testing.T) {
+	path := fillStore(t)
+	root := metaOf(t, path).root
+	overwrite(t, path, int64(root)*testPage+8, []byte{flagBranch, 0})
+	for i := range int64(10) { // of its elements
+		overwrite(t, path, int64(root)*testPage+pageHeader+16*i+8, binary.LittleEndian.AppendUint64(nil, root))
+	}
+	wantRefused(t, path, ErrCorrupt, "root: page")
+	wantFound(t, path, ErrCorrupt)
 }
 
 // dumpedEvents returns the events of a dump by their seq.
