@@ -162,7 +162,7 @@ func TestSalvageOfDamagedPages(t *testing.T) {
 	used := int(metaOf(t, whole).pages)
 	random := rand.New(rand.NewPCG(1, 2))
 	saved := 0
-	for round := range 60 {
+	for round := range 25 {
 		path := copyFile(t, whole)
 		for range 1 + random.IntN(3) {
 			harmPage(t, path, random, 2+random.IntN(used-2), used)
