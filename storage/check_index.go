@@ -49,10 +49,7 @@ func (c *checker) indexes() {
 			d, ok := splitDueKey(k)
 			return d.seq, ok
 		},
-		string(bucketInflight): func(k []byte) (uint64, bool) {
-			seq, _, ok := splitDeliveryKey(k)
-			return seq, ok
-		},
+		string(bucketInflight): seqOfDelivery,
 		string(bucketParked): func(k []byte) (uint64, bool) {
 			if len(k) != 9 {
 				return 0, false

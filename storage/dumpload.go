@@ -15,7 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// ErrDump: what is to be loaded is no dump, or not a whole one.
+// ErrDump says that what is to be loaded is no dump, or not a whole one.
 var ErrDump = errors.New("not a whole dump")
 
 // PutOptions say where a store is put.

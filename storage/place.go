@@ -84,7 +84,7 @@ func put(name, path string, keep bool) (kept string, err error) {
 	return "", syncFolder(filepath.Dir(path))
 }
 
-// ErrExists: there is a store already where one is to be put.
+// ErrExists says that there is a store already where one is to be put.
 var ErrExists = errors.New("there is a store already")
 
 func existsError(path string) error { return fmt.Errorf("%s: %w", path, ErrExists) }
