@@ -51,6 +51,7 @@ type Options struct {
 	Overview  Overview
 	Explainer Explainer
 	Control   Control
+	Backups   Backups
 	Log       zerolog.Logger
 }
 
@@ -91,6 +92,7 @@ func (s *service) registerAll() {
 	s.registerSwitches()
 	s.registerExplain()
 	s.registerControl()
+	s.registerBackup()
 	s.registerLater()
 	s.describeHealth()
 }

@@ -41,6 +41,9 @@ type fake struct {
 	working    map[string]event.Document
 	amendment  event.Amendment
 	jobs       []event.Redrive // by ID, from 1
+	backup     []byte
+	open       int                 // backups that are not closed
+	harm       func(*event.Backup) // what becomes of them on the way
 }
 
 func (f *fake) Accept(_ context.Context, msgs []event.Message) ([]event.Receipt, error) {
@@ -224,7 +227,7 @@ func newFake(records ...event.Record) *fake {
 func options(f *fake) api.Options {
 	return api.Options{
 		Service: "SERVICE_A", Version: "1.2.3", Started: noon, Listen: "127.0.0.1:9180",
-		Intake: f, Reader: f, Working: f, Operator: f, Redriver: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f,
+		Intake: f, Reader: f, Working: f, Operator: f, Redriver: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f, Backups: f,
 		Log: zerolog.Nop(),
 	}
 }

@@ -11,7 +11,6 @@ import (
 // later lists the calls that have their place but no work behind them yet.
 // They answer 501, so that a client can tell them from a mistyped path.
 var later = []call{
-	{method: http.MethodGet, path: "/v1/backup", id: "backup", tag: "store"},
 	{method: http.MethodGet, path: "/v1/stream", id: "stream", tag: "events"},
 }
 

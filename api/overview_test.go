@@ -169,7 +169,7 @@ func TestWhatComesLater(t *testing.T) {
 	h := serve(newFake())
 	d, _ := describe(t, h)
 	for _, c := range []string{
-		"GET /v1/backup", "GET /v1/stream",
+		"GET /v1/stream",
 	} {
 		method, path, _ := strings.Cut(c, " ")
 		target := rxParam.ReplaceAllString(path, "a%2Fb") + "?table=inbound"

@@ -84,6 +84,14 @@ type Explainer interface {
 	Explain(m event.Message) []event.Explanation
 }
 
+// Backups copies the store.
+type Backups interface {
+	// Backup returns a consistent copy, which the caller closes.
+	// [event.ErrConflict]: another one is not closed yet; [event.ErrUnavailable]:
+	// there is no room for it.
+	Backup(ctx context.Context) (*event.Backup, error)
+}
+
 // Control reloads and shows the configuration.
 type Control interface {
 	// Reload puts the file in force. When it fails the old configuration stays;

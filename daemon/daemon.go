@@ -21,6 +21,9 @@ import (
 	"github.com/rs/zerolog"
 )
 
+// StoreFile is the name of the store in the configured data_dir.
+const StoreFile = "eventd.db"
+
 // Options say what to run.
 type Options struct {
 	ConfigPath string
@@ -180,7 +183,7 @@ func isGlob(s string) bool {
 
 func (d *Daemon) startStore(_ context.Context, c *config.Config) (err error) {
 	d.store, err = storage.Open(storage.Options{
-		Path: filepath.Join(c.DataDir, "eventd.db"), LockTimeout: c.Store.LockTimeout,
+		Path: filepath.Join(c.DataDir, StoreFile), LockTimeout: c.Store.LockTimeout,
 		DedupeWindow: dedupeWindow(c), Log: d.log, Observer: d.metrics,
 	})
 	if err != nil {

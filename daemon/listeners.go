@@ -34,7 +34,7 @@ func (d *Daemon) startListeners(_ context.Context, c *config.Config) error {
 		Service: c.Service, Version: d.options.Version, Started: d.started,
 		Listen: c.Admin.Listen, Token: token(c.Admin.TokenFile),
 		Intake: d.router, Reader: d.store, Operator: d.router, Redriver: d.router, Claims: d.router, Switches: d, Overview: d,
-		Working: d.router, Explainer: d.router, Control: d, Log: d.log,
+		Working: d.router, Explainer: d.router, Control: d, Backups: d.store, Log: d.log,
 	}))
 }
 

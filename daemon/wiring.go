@@ -29,4 +29,5 @@ var (
 	_ api.Switches      = (*Daemon)(nil)
 	_ api.Overview      = (*Daemon)(nil)
 	_ api.Control       = (*Daemon)(nil)
+	_ api.Backups       = (*storage.DB)(nil)
 )

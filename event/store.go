@@ -1,6 +1,9 @@
 package event
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // Admission is an event to be stored, with the state it starts in.
 type Admission struct {
@@ -65,4 +68,12 @@ type DueQuery struct {
 	Now     time.Time // those due at or before it
 	Limit   int       // at most so many…
 	Bytes   int       // …and no more after so many bytes of payload
+}
+
+// Backup is a consistent copy of the store. Who gets it reads it, and closes it
+// for the next to be taken.
+type Backup struct {
+	io.ReadCloser
+	Size   int64    // bytes
+	SHA256 [32]byte // of them
 }

@@ -90,6 +90,11 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 	seq := t.db.nextSeq
 	t.db.nextSeq++
 	a.Event.Seq = seq
+	return t.store(b, seq, head, a)
+}
+
+// store writes a new event.
+func (t *transaction) store(b *segmentBuckets, seq uint64, head []byte, a *event.Admission) error {
 	if err := t.heads.append(b.heads, seq, head); err != nil {
 		return err
 	}

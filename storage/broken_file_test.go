@@ -260,6 +260,7 @@ func TestBrokenFile(t *testing.T) {
 			}
 			// Whoever was refused has let go of the file.
 			wantRefused(t, path, c.want, c.words)
+			wantFound(t, path, c.want)
 		})
 	}
 }

@@ -61,6 +61,7 @@ type Options struct {
 
 	segmentEvents uint32        // 0: segmentEvents; tests make it small
 	queryTime     time.Duration // 0: queryTime; how long a page is looked for
+	compactAbove  int64         // 0: compactAbove; tests make it small
 }
 
 type noObserver struct{}
@@ -89,6 +90,7 @@ type DB struct {
 	written    chan struct{} // closed when the writer has ended
 	closeOnce  sync.Once
 	sealing    sync.WaitGroup
+	backup     sync.Mutex // held while a backup is taken and handed out
 
 	// extender is a handle of its own: the system tells of a failed write once a
 	// handle, and it is a commit that has to learn of its own.
@@ -141,6 +143,9 @@ func Open(o Options) (*DB, error) {
 	}
 	if o.queryTime == 0 {
 		o.queryTime = queryTime
+	}
+	if o.compactAbove == 0 {
+		o.compactAbove = compactAbove
 	}
 	if o.Observer == nil {
 		o.Observer = noObserver{}

@@ -59,9 +59,11 @@
 //     shown so.
 //   - A page of bbolt's that is damaged is an error or a quarantined record, not
 //     the end of the process: see recoverPanic, recoverDamage and inspect.
-//     What they cannot help against is in the way bbolt walks its pages: a branch
-//     page that leads back to itself (the walk never ends), a damaged list of free
-//     pages that looks right, and keys, which have no checksum.
+//     [Check], [Compact] and [Salvage] read the file as bytes (pages.go), which
+//     ends on any file. What nothing helps against while the store is at work is
+//     in the way bbolt walks its pages: a branch page within a segment or an index
+//     that leads back to itself (the walk never ends), a damaged list of free pages
+//     that looks right, and keys, which have no checksum.
 //
 // # Reading order
 //
@@ -71,4 +73,9 @@
 // find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); record.go, head.go and
 // state.go (bytes).
+//
+// The commands for a file that nobody writes to: pages.go (its trees as bytes),
+// check.go, copy.go and compact.go, dumpline.go (the format of a dump), dump.go,
+// dumpload.go, salvage.go, place.go (how a new file takes its place); and
+// backup.go, for one at work.
 package storage

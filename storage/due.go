@@ -204,10 +204,7 @@ func (db *DB) WaitingHandlers() (list []string) {
 // those behind the given one. After a start these are the interrupted ones.
 func (db *DB) Inflight(ctx context.Context, after uint64, limit int) (seqs []uint64, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
-		seqs = distinct(r.tx.Bucket(bucketInflight), key8(after+1), limit, func(k []byte) (uint64, bool) {
-			seq, _, ok := splitDeliveryKey(k)
-			return seq, ok
-		})
+		seqs = distinct(r.tx.Bucket(bucketInflight), key8(after+1), limit, seqOfDelivery)
 		return nil
 	})
 	return seqs, err

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -53,14 +56,8 @@ type pageInfo struct {
 // whole is false when one of the two meta pages is damaged. The other one is
 // used then, and if it is the older the last commit is gone.
 func inspect(path string, wait time.Duration) (whole bool, err error) {
-	fi, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	case !fi.Mode().IsRegular():
-		return false, fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
-	case fi.Size() == 0:
-		return false, fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
+	if err := inspectName(path); err != nil {
+		return false, err
 	}
 	locked, f, err := openFile(path, &bolt.Options{Timeout: wait, ReadOnly: true})
 	if err != nil {
@@ -81,6 +78,20 @@ func inspect(path string, wait time.Duration) (whole bool, err error) {
 		return false, fmt.Errorf("%w: %s: no list of free pages: it was not written by eventd", ErrCorrupt, path)
 	}
 	return whole, nil
+}
+
+// inspectName looks at what can be seen without opening the file.
+func inspectName(path string) error {
+	fi, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case !fi.Mode().IsRegular():
+		return fmt.Errorf("%w: %s is not a regular file", ErrUnavailable, path)
+	case fi.Size() == 0:
+		return fmt.Errorf("%w: %s is empty; remove it to start with a new store", ErrCorrupt, path)
+	}
+	return nil
 }
 
 // identify checks that the file is ours and of a schema this program knows.
@@ -124,6 +135,9 @@ func inspectPages(f file) (m fileMeta, whole bool, err error) {
 	if _, err := inspectPage(f, &m, m.root, flagBranch|flagLeaf); err != nil {
 		return m, false, fmt.Errorf("root page: %w", err)
 	}
+	if err := inspectRoots(f, &m); err != nil {
+		return m, false, err
+	}
 	if m.freelist == noFreelist {
 		return m, valid == 2, nil
 	}
@@ -131,6 +145,27 @@ func inspectPages(f file) (m fileMeta, whole bool, err error) {
 		return m, false, fmt.Errorf("list of free pages: %w", err)
 	}
 	return m, valid == 2, nil
+}
+
+// inspectRoots walks the pages that bbolt has to walk to find out what the file
+// is: it would follow one that leads back to itself for ever.
+func inspectRoots(f file, m *fileMeta) error {
+	t := &tree{
+		ctx: context.Background(), f: f, meta: *m,
+		follow: func(path [][]byte) bool {
+			return len(path) == 1 && slices.ContainsFunc([][]byte{bucketMeta, bucketNames, bucketSegments},
+				func(name []byte) bool { return bytes.Equal(name, path[0]) })
+		},
+		bucket: func([][]byte, uint64) error { return nil },
+		entry:  func([][]byte, []byte, []byte) error { return nil },
+		damage: func(path [][]byte, what string) error {
+			if len(path) == 0 {
+				return fmt.Errorf("root: %s", what)
+			}
+			return fmt.Errorf("bucket %s: %s", pathName(path), what)
+		},
+	}
+	return t.walk()
 }
 
 func inspectPage(f io.ReaderAt, m *fileMeta, id uint64, flags uint16) (p pageInfo, err error) {

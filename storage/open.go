@@ -34,6 +34,20 @@ func openStore(o *Options) (*bolt.DB, *os.File, error) {
 			return nil, nil, fmt.Errorf("%w: create %s: %w", ErrUnavailable, o.Path, err)
 		}
 	}
+	b, f, err := openExisting(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	removeLeftovers(o)
+	if !mostlyFree(b, f, o.compactAbove) {
+		return b, f, nil
+	}
+	return compactAtStart(o, b, f)
+}
+
+// openExisting returns the opened file of a store that is there, which no other
+// process has open then. One that cannot be used is left as it was.
+func openExisting(o *Options) (*bolt.DB, *os.File, error) {
 	whole, err := inspect(o.Path, o.LockTimeout)
 	if err != nil {
 		return nil, nil, err
@@ -52,7 +66,30 @@ func openStore(o *Options) (*bolt.DB, *os.File, error) {
 
 // openFile opens a bbolt file that exists. The second result is bbolt's own
 // handle, to let go of the file when bbolt cannot.
+//
+// Who waits for the lock may get it when another process has put a new file in
+// this one's place, as a compaction does. Then it is the lock of a file that has
+// no name any more, and the new one is opened instead.
 func openFile(path string, o *bolt.Options) (b *bolt.DB, f *os.File, err error) {
+	for {
+		if b, f, err = openNamed(path, o); err != nil || inPlace(path, f) {
+			return b, f, err
+		}
+		_ = b.Close() // nothing was written to it
+	}
+}
+
+// inPlace reports whether a file still has its name.
+func inPlace(path string, f *os.File) bool {
+	named, err := os.Stat(path)
+	if err != nil {
+		return true // whoever took it away put nothing in its place
+	}
+	open, err := f.Stat()
+	return err != nil || os.SameFile(named, open)
+}
+
+func openNamed(path string, o *bolt.Options) (b *bolt.DB, f *os.File, err error) {
 	o.OpenFile = func(name string, flag int, mode os.FileMode) (*os.File, error) {
 		var err error
 		f, err = os.OpenFile(name, flag&^os.O_CREATE, mode) // the configured store

@@ -107,9 +107,10 @@ func deliveryKey(seq uint64, delivery int) []byte {
 	return binary.BigEndian.AppendUint16(b, uint16(delivery)) // at most MaxDeliveries
 }
 
-func splitDeliveryKey(k []byte) (seq uint64, delivery int, ok bool) {
+// seqOfDelivery returns the event that such a key belongs to.
+func seqOfDelivery(k []byte) (seq uint64, ok bool) {
 	if len(k) != 10 {
-		return 0, 0, false
+		return 0, false
 	}
-	return binary.BigEndian.Uint64(k), int(binary.BigEndian.Uint16(k[8:])), true
+	return binary.BigEndian.Uint64(k), true
 }

@@ -100,15 +100,21 @@ func (t *transaction) room() (*segmentBuckets, error) {
 		}
 		return t.current, nil
 	}
+	return t.newSegment(t.db.nextSeq, t.now)
+}
+
+// newSegment begins a segment with an event created at the given time. The one
+// before is full.
+func (t *transaction) newSegment(first uint64, created time.Time) (*segmentBuckets, error) {
 	if err := t.flushBlocks(); err != nil {
 		return nil, err
 	}
-	if last != nil {
+	if last := t.db.lastSegment(); last != nil {
 		t.filled = append(t.filled, last)
 	}
-	s := newSegment(t.db.nextSeq)
+	s := newSegment(first)
 	s.summary.whole.Store(true)
-	s.info.created = micros(t.now)
+	s.info.created = micros(created)
 	s.open.Store(newOpenIndex())
 	s.publish()
 	b, err := createSegment(t.segments, s)
@@ -135,7 +141,7 @@ func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
 // of returns the buckets that hold an event; [event.ErrNotFound] if none does.
 func (t *transaction) of(seq uint64) (*segmentBuckets, error) {
 	s := t.db.segmentOf(seq)
-	if s == nil || seq >= t.db.nextSeq {
+	if s == nil || seq-s.first >= uint64(s.info.events) {
 		return nil, notFound(seq)
 	}
 	return t.segment(s)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -26,14 +27,15 @@ type command struct {
 
 // commands lists all there are, in the order of the overview.
 func commands() []*command {
-	return []*command{
+	return slices.Concat([]*command{
 		serveCommand(), checkCommand(), schemaCommand(),
 		sendCommand(), explainCommand(),
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
 		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
 		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(),
+	}, storeCommands(), []*command{
 		healthCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand(),
-	}
+	})
 }
 
 // find returns the command that the arguments name, and what follows its name.

@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 //	publish SUBJECT DATA [HEADER=VALUE...]   publishes through NATS on $NATS
 //	append FILE text        appends a line to a file
 //	truncated FILE SIZE     cuts a file down to so many bytes
+//	harmed FILE OLD NEW     puts one text in the place of another, in a file of bytes; both as Go writes them
 //
 // $EXAMPLES is the folder of the examples.
 func TestScript(t *testing.T) {
@@ -51,7 +52,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"ports": setPorts, "endpoint": startEndpoint, "exits": exits, "up": up,
 			"until": until, "signal": signalBackground, "publish": publish,
-			"append": appendLine, "truncated": truncate,
+			"append": appendLine, "truncated": truncate, "harmed": harm,
 		},
 		Setup: func(e *testscript.Env) error {
 			examples, err := filepath.Abs("../../examples")
@@ -207,6 +208,19 @@ func truncate(ts *testscript.TestScript, _ bool, args []string) {
 	size, err := strconv.ParseInt(args[1], 10, 64)
 	ts.Check(err)
 	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+func harm(ts *testscript.TestScript, _ bool, args []string) {
+	old, err := strconv.Unquote(`"` + args[1] + `"`)
+	ts.Check(err)
+	instead, err := strconv.Unquote(`"` + args[2] + `"`)
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if !bytes.Contains(b, []byte(old)) || len(old) != len(instead) {
+		ts.Fatalf("%s does not have %q, or %q is not as long", args[0], old, instead)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.ReplaceAll(b, []byte(old), []byte(instead)), 0o600))
 }
 
 // inProcess runs the command line without a process of its own.

@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+
+	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
+)
+
+// indexed looks for an event where the indexes must have it, and counts those
+// places: an index with as many keys has no others.
+func (c *checker) indexed(seq uint64, s *state) {
+	for i, d := range s.Deliveries {
+		switch d.Status {
+		case event.Unprocessed, event.Retry:
+			id, ok := c.db.names.number(d.Handler)
+			if !ok {
+				c.fail("event %d waits for %s, which has no number", seq, d.Handler)
+				continue
+			}
+			c.wanted(bucketDue, dueKey(id, d.NextAttempt, seq, i), []byte{byte(d.Status)}, seq)
+		case event.InProgress:
+			c.wanted(bucketInflight, deliveryKey(seq, i), []byte{}, seq)
+		}
+	}
+	if s.Status.DeadLetter() {
+		c.wanted(bucketParked, parkedKey(s.Status, seq), []byte{}, seq)
+	}
+}
+
+func (c *checker) wanted(index, key, value []byte, seq uint64) {
+	v := c.tx.Bucket(index).Get(key)
+	if v == nil {
+		c.fail("event %d is missing in the index %s", seq, index)
+		return
+	}
+	if c.open[string(index)]++; !bytes.Equal(v, value) {
+		c.fail("event %d has another status in the index %s", seq, index)
+	}
+}
+
+// indexes looks for what no event asks for. Where its state cannot be read
+// nobody knows: its handler's queue gives it up when it meets it.
+func (c *checker) indexes() {
+	for name, seqOf := range map[string]func([]byte) (uint64, bool){
+		string(bucketDue): func(k []byte) (uint64, bool) {
+			d, ok := splitDueKey(k)
+			return d.seq, ok
+		},
+		string(bucketInflight): seqOfDelivery,
+		string(bucketParked): func(k []byte) (uint64, bool) {
+			if len(k) != 9 {
+				return 0, false
+			}
+			return binary.BigEndian.Uint64(k[1:]), true
+		},
+	} {
+		n := 0
+		_ = c.tx.Bucket([]byte(name)).ForEach(func(k, _ []byte) error {
+			if seq, ok := seqOf(k); ok && c.lost[seq] {
+				return nil
+			}
+			n++
+			return nil
+		})
+		if orphans := n - c.open[name]; orphans != 0 {
+			c.fail("the index %s has %d keys that belong to no event", name, orphans)
+		}
+	}
+}
+
+// blocks checks that the blocks of a bucket hold a record for each event of the
+// segment, and no more.
+func (c *checker) blocks(b *segmentBuckets, name []byte) {
+	want := b.first
+	_ = b.root.Bucket(name).ForEach(func(k, v []byte) error {
+		n, err := blockCount(v)
+		if err != nil || len(k) != 8 {
+			want = 0 // its events were reported
+			return errDamaged
+		}
+		if first := binary.BigEndian.Uint64(k); first != want {
+			c.fail("segment %d: %s of event %d where %d is next", b.first, name, first, want)
+		}
+		want += n
+		return nil
+	})
+	if want != 0 && want != c.next {
+		c.fail("segment %d: %s of %d events; want %d", b.first, name, want-b.first, c.next-b.first)
+	}
+}
+
+// ids compares the index of a sealed segment, and its filter, with its heads.
+func (c *checker) ids(b *segmentBuckets) {
+	ids := b.root.Bucket(bucketIDs)
+	if ids == nil {
+		return
+	}
+	x := newOpenIndex()
+	if err := c.db.indexHeads(b, x); err != nil {
+		c.fail("segment %d: heads: %v", b.first, err)
+	}
+	want, got := x.sorted(), c.idEntries(b, ids)
+	if !slices.Equal(got, want) && (c.unread == 0 || !includes(got, want)) {
+		c.fail("segment %d: its index of ids has %d entries that are not the %d of its events", b.first, len(got), len(want))
+	}
+	f := b.root.Bucket(bucketFilter)
+	if f == nil {
+		c.fail("segment %d: no bucket %s", b.first, bucketFilter)
+		return
+	}
+	filter, err := loadFilter(f.Get(keyFilter))
+	if err != nil {
+		c.fail("segment %d: filter: %v", b.first, err)
+		return
+	}
+	for _, id := range want {
+		if !filter.Contains(id.hash) {
+			c.fail("segment %d: the filter does not know event %d", b.first, b.first+uint64(id.offset))
+		}
+	}
+}
+
+// includes reports whether a list has all of another, in order.
+func includes(list, part []idEntry) bool {
+	for _, e := range list {
+		if len(part) > 0 && e == part[0] {
+			part = part[1:]
+		}
+	}
+	return len(part) == 0
+}
+
+func (c *checker) idEntries(b *segmentBuckets, ids *bolt.Bucket) (list []idEntry) {
+	_ = ids.ForEach(func(k, v []byte) error {
+		if len(k) != 12 || len(v) < 4+idSize || (len(v)-4)%idSize != 0 ||
+			binary.LittleEndian.Uint32(v) != checksum(v[4:]) || !bytes.Equal(k[:8], v[4:12]) {
+			c.fail("segment %d: a block of its index of ids is damaged", b.first)
+			return nil
+		}
+		for v = v[4:]; len(v) > 0; v = v[idSize:] {
+			list = append(list, idEntry{binary.BigEndian.Uint64(v), binary.BigEndian.Uint32(v[8:])})
+		}
+		return nil
+	})
+	return list
+}
+
+// children checks that entries and payloads beside the records belong to events
+// of the segment.
+func (c *checker) children(b *segmentBuckets) {
+	for _, name := range [][]byte{bucketNotes, bucketBodies} {
+		children := b.root.Bucket(name)
+		if children == nil {
+			c.fail("segment %d: no bucket %s", b.first, name)
+			continue
+		}
+		_ = children.ForEach(func(k, _ []byte) error {
+			if len(k) != 12 {
+				c.fail("segment %d: %s of no event", b.first, name)
+			} else if seq := binary.BigEndian.Uint64(k); seq < b.first || seq >= c.next {
+				c.fail("segment %d: %s of event %d", b.first, name, seq)
+			}
+			return nil
+		})
+	}
+}
