@@ -20,7 +20,7 @@ type body struct {
 	CreatedAt     uint64 `cbor:"6,keyasint"`
 	Own           bool   `cbor:"7,keyasint,omitempty"`
 	Body          []byte `cbor:"8,keyasint,omitempty"`
-	Row           int    `cbor:"9,keyasint,omitempty"` // with Own: the row that has the bytes
+	Row           int    `cbor:"10,keyasint,omitempty"` // with Own: the row that has the bytes
 }
 
 // replacePayload adds the payload row that goes out from now on.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -146,6 +147,9 @@ func (l *listing) segment(ctx context.Context, s *segment) error {
 // what is parked names, where the filter is about these.
 func (l *listing) window(r *snapshot, s *segment, from, to uint64) error {
 	b, err := r.segment(s)
+	if errors.Is(err, event.ErrNotFound) {
+		return nil // gone since the list of segments was taken
+	}
 	if err != nil {
 		return err
 	}

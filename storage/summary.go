@@ -170,8 +170,8 @@ func (db *DB) summarize() {
 			continue
 		}
 		err := db.summarizeSegment(s)
-		if errors.Is(err, ErrClosed) {
-			return
+		if errors.Is(err, ErrClosed) || errors.Is(err, event.ErrNotFound) {
+			continue
 		}
 		if err != nil {
 			db.log.Warn().Err(err).Uint64("segment", s.first).Msg("no summary of a segment: lists look through it")
@@ -253,7 +253,7 @@ func (t *transaction) putSummary(s *segment, made *summary) error {
 	x.join(made)
 	b, err := t.segment(s)
 	if err != nil || b.root.Bucket(bucketFilter) == nil {
-		return err
+		return nil // gone or damaged; whom that concerns meets it elsewhere
 	}
 	x.kept, x.grown = true, true
 	return x.keep(b)

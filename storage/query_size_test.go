@@ -288,3 +288,48 @@ func TestQueryTimes(t *testing.T) {
 	close(stop)
 	all.Wait()
 }
+
+// TestSummaryOfAnOlderStore makes and keeps those that a store of before has not.
+func TestSummaryOfAnOlderStore(t *testing.T) {
+	path := storePath(t)
+	db := openTest(t, path)
+	history(t, db, 100)
+	awaitSealed(t, db)
+	err := db.do(ctx, 0, func(t *transaction) error {
+		for _, s := range t.db.segmentList() {
+			b, err := t.segment(s)
+			if err != nil {
+				return err
+			}
+			if filter := b.root.Bucket(bucketFilter); filter != nil {
+				if err := filter.Delete(keySummary); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, kept := range []bool{false, true} {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = openTest(t, path)
+		if s := db.segmentList()[0]; kept && !s.summary.whole.Load() {
+			t.Error("a summary that was made anew is not in the file")
+		}
+		await(t, "summaries", func() bool {
+			return !slices.ContainsFunc(db.segmentList(), func(s *segment) bool { return !s.summary.whole.Load() })
+		})
+		for _, s := range db.segmentList() {
+			if f := (&event.Filter{MessageType: "RQ_A_INIT", Handler: "h", Route: "usual"}); !s.summary.mayHold(f) {
+				t.Errorf("the summary of segment %d lacks what all have", s.first)
+			}
+			if s.summary.mayHold(&event.Filter{MessageType: "NOPE"}) || s.summary.mayHold(&event.Filter{Until: t0}) {
+				t.Errorf("the summary of segment %d has what none has", s.first)
+			}
+		}
+	}
+}
