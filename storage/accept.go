@@ -12,14 +12,17 @@ import (
 // Accept stores events in one transaction and returns once they are on disk.
 // An event that is there already is not stored again: see [event.Admission].
 // Times are kept to the microsecond. Errors: [ErrBroken] and [ErrClosed]; then nothing
-// is known to be stored. An event without table or status is refused with all
+// is known to be stored. [ErrFull]; then nothing is. An event without table or status is refused with all
 // that came with it, and nothing is stored.
 func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 	heads, weight, err := encodeHeads(admissions)
 	if err != nil {
 		return err
 	}
-	return db.do(ctx, weight, func(t *transaction) error { return t.admitAll(admissions, heads) })
+	return db.hand(ctx, &operation{
+		weight: weight, events: len(admissions), intake: true,
+		apply: func(t *transaction) error { return t.admitAll(admissions, heads) },
+	})
 }
 
 // encodeHeads does before anything is written what can fail. It returns the

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/fxamacker/cbor/v2"
@@ -18,6 +19,7 @@ type body struct {
 	CreatedAt     uint64 `cbor:"6,keyasint"`
 	Own           bool   `cbor:"7,keyasint,omitempty"`
 	Body          []byte `cbor:"8,keyasint,omitempty"`
+	Removed       bool   `cbor:"9,keyasint,omitempty"` // retention took the bytes
 }
 
 // addBodies adds payload rows to an event.
@@ -48,7 +50,7 @@ func encodeBody(p *event.Payload) ([]byte, error) {
 	c, err := cbor.Marshal(body{
 		Topic: p.Topic, SourceService: p.SourceService, TargetService: p.TargetService,
 		ContentType: p.ContentType, CreatedBy: p.CreatedBy, CreatedAt: micros(p.CreatedAt),
-		Own: p.Body == nil, Body: p.Body,
+		Own: p.Body == nil && !p.Removed, Body: p.Body, Removed: p.Removed,
 	})
 	if err != nil {
 		return nil, err
@@ -64,13 +66,17 @@ func readBodies(b *segmentBuckets, seq uint64) ([]event.Payload, error) {
 		return nil, err
 	}
 	own, err := b.payload(seq)
-	if err != nil {
+	removed := errors.Is(err, errRemoved)
+	if err != nil && !removed {
 		return nil, err
 	}
-	own = append([]byte{}, own...)
+	if !removed {
+		own = append([]byte{}, own...)
+	}
 	rows := []event.Payload{{
 		EventID: e.ID, Topic: e.Topic, SourceService: e.SourceService, TargetService: e.TargetService,
 		Body: own, ContentType: e.ContentType, CreatedBy: e.CreatedBy, CreatedAt: e.CreatedAt,
+		Removed: removed,
 	}}
 	c := b.root.Bucket(bucketBodies).Cursor()
 	for k, v := c.Seek(noteKey(seq, 0)); len(k) == 12 && binary.BigEndian.Uint64(k) == seq; k, v = c.Next() {
@@ -94,11 +100,12 @@ func decodeBody(v, own []byte) (p event.Payload, err error) {
 		return p, errDamaged
 	}
 	if d.Own {
-		d.Body = own
+		d.Body, d.Removed = own, own == nil
 	}
 	return event.Payload{
 		Topic: d.Topic, SourceService: d.SourceService, TargetService: d.TargetService,
 		Body: d.Body, ContentType: d.ContentType, CreatedBy: d.CreatedBy, CreatedAt: fromMicros(d.CreatedAt),
+		Removed: d.Removed,
 	}, nil
 }
 

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,8 +24,9 @@ func (db *DB) Get(ctx context.Context, seq uint64) (rec event.Record, err error)
 	return rec, err
 }
 
-// Payload returns the bytes an event came with. They are a copy.
-// [ErrQuarantined]: they are damaged.
+// Payload returns the bytes an event came with. They are a copy. Errors:
+// [ErrQuarantined] when they are damaged, [event.ErrPayloadRemoved] when
+// retention took them.
 func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
 		b, err := r.of(seq)
@@ -39,6 +41,7 @@ func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) 
 }
 
 // Payloads returns the payload rows of an event, the one it came with first.
+// Those whose bytes retention took say so: [event.Payload.Removed].
 // [ErrQuarantined]: one of them is damaged; those before it are returned.
 func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
@@ -54,8 +57,11 @@ func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, e
 
 // quarantined names the event whose record turned out to be damaged.
 func quarantined(seq uint64, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, errRemoved):
+		return fmt.Errorf("event %d: %w", seq, event.ErrPayloadRemoved)
 	}
 	return fmt.Errorf("event %d: %w: %w", seq, ErrQuarantined, err)
 }
@@ -99,9 +105,14 @@ func (r *snapshot) record(seq uint64) (rec event.Record, err error) {
 func (r *snapshot) state(b *segmentBuckets, seq uint64) *state {
 	s, err := b.state(seq, r.db.names)
 	if err != nil {
-		s = &state{}
-		s.damage(err)
+		return damaged(err)
 	}
+	return s
+}
+
+func damaged(err error) *state {
+	s := &state{}
+	s.damage(err)
 	return s
 }
 
@@ -206,6 +217,9 @@ func (db *DB) scan(ctx context.Context, s *segment, f *event.Filter, p *event.Pa
 
 func (r *snapshot) scan(s *segment, from, to uint64, f *event.Filter, p *event.Page, list *[]event.Record) error {
 	b, err := r.segment(s)
+	if errors.Is(err, event.ErrNotFound) {
+		return nil // dropped meanwhile
+	}
 	if err != nil {
 		return err
 	}
@@ -229,7 +243,13 @@ func (r *snapshot) match(b *segmentBuckets, seq uint64, f *event.Filter) (rec ev
 			return rec, false
 		}
 	}
-	s := r.state(b, seq)
+	s, err := b.state(seq, r.db.names)
+	if errors.Is(err, event.ErrNotFound) {
+		return rec, false // removed by retention
+	}
+	if err != nil {
+		s = damaged(err)
+	}
 	if !selectsState(f, &s.State) || f.Table != 0 && s.table != 0 && s.table != f.Table {
 		return rec, false
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -12,7 +13,8 @@ import (
 )
 
 // A segment is full at segmentEvents events, or when it is older than
-// segmentAge and something new arrives: the unit in which history is dropped.
+// segmentAge, sooner where retention is short: see [policy.segmentAge]. It is
+// the unit in which history is dropped.
 const (
 	segmentEvents = 1 << 16
 	segmentAge    = 6 * time.Hour
@@ -100,9 +102,9 @@ func (s *segment) publish() {
 	s.seen.Store(&info)
 }
 
-func (s *segment) full(now time.Time, events uint32) bool {
-	return s.info.events >= events ||
-		s.info.events > 0 && now.Sub(fromMicros(s.info.created)) > segmentAge
+func (s *segment) full(now time.Time, o *Options) bool {
+	return s.info.events >= o.segmentEvents ||
+		s.info.events > 0 && now.Sub(fromMicros(s.info.created)) > o.age
 }
 
 // Names of the buckets in a segment.
@@ -186,13 +188,25 @@ func fromBlocks(b *bolt.Bucket, seq uint64) (record []byte, err error) {
 		k, v = c.Prev()
 	}
 	if len(k) != 8 {
-		return nil, errDamaged
+		return nil, errAbsent
 	}
 	return blockRecord(v, seq-binary.BigEndian.Uint64(k))
 }
 
-func (b *segmentBuckets) head(seq uint64) ([]byte, error)    { return fromBlocks(b.heads, seq) }
-func (b *segmentBuckets) payload(seq uint64) ([]byte, error) { return fromBlocks(b.payloads, seq) }
+func (b *segmentBuckets) head(seq uint64) ([]byte, error) { return fromBlocks(b.heads, seq) }
+
+// payload returns the bytes an event came with, errRemoved when retention took
+// them. That happens only to what has ended: of anything else they are damaged.
+func (b *segmentBuckets) payload(seq uint64) ([]byte, error) {
+	p, err := fromBlocks(b.payloads, seq)
+	if errors.Is(err, errAbsent) || errors.Is(err, errRemoved) {
+		if s, e := b.status(seq); e == nil && s.Final() {
+			return nil, errRemoved
+		}
+		return nil, errDamaged
+	}
+	return p, err
+}
 
 func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
 	h, err := b.head(seq)
@@ -212,16 +226,25 @@ func (b *segmentBuckets) has(seq uint64) (ok bool) {
 	return b.states.Get(key8(seq)) != nil
 }
 
-// status returns the status of an event without decoding the rest of its state.
+// status returns the status of an event without decoding the rest of its state;
+// [event.ErrNotFound] when there is none, or retention took it.
 func (b *segmentBuckets) status(seq uint64) (s event.Status, err error) {
 	defer recoverDamage(&err)
-	return stateStatus(b.states.Get(key8(seq)))
+	v := b.states.Get(key8(seq))
+	if v == nil {
+		return 0, notFound(seq)
+	}
+	return stateStatus(v)
 }
 
+// state returns the state of an event; [event.ErrNotFound] as for status.
 func (b *segmentBuckets) state(seq uint64, names *names) (s *state, err error) {
 	defer recoverDamage(&err)
-	s, err = decodeState(b.states.Get(key8(seq)), names)
-	if err != nil {
+	v := b.states.Get(key8(seq))
+	if v == nil {
+		return nil, notFound(seq)
+	}
+	if s, err = decodeState(v, names); err != nil {
 		return nil, fmt.Errorf("state of event %d: %w", seq, err)
 	}
 	return s, nil

@@ -85,7 +85,10 @@ func (t *transaction) flushBlocks() error {
 // room returns the segment that takes the next event, a new one if need be.
 func (t *transaction) room() (*segmentBuckets, error) {
 	last := t.db.lastSegment()
-	if last != nil && !last.full(t.now, t.db.options.segmentEvents) {
+	if last != nil && !last.full(t.now, &t.db.options) {
+		if last.info.events == 0 {
+			last.info.created = micros(t.now) // its age counts from its first event
+		}
 		if t.current == nil {
 			var err error
 			t.current, err = t.segment(last)
@@ -93,6 +96,11 @@ func (t *transaction) room() (*segmentBuckets, error) {
 		}
 		return t.current, nil
 	}
+	return t.nextSegment(last)
+}
+
+// nextSegment begins a new segment behind the last one, nil for the first.
+func (t *transaction) nextSegment(last *segment) (*segmentBuckets, error) {
 	if err := t.flushBlocks(); err != nil {
 		return nil, err
 	}
@@ -124,7 +132,8 @@ func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
 	return b, err
 }
 
-// of returns the buckets that hold an event; [event.ErrNotFound] if none does.
+// of returns the buckets that hold an event, unless retention took it since;
+// [event.ErrNotFound] if none does.
 func (t *transaction) of(seq uint64) (*segmentBuckets, error) {
 	s := t.db.segmentOf(seq)
 	if s == nil || seq >= t.db.nextSeq {
