@@ -117,6 +117,7 @@ func (t *transaction) nextSegment(last *segment) (*segmentBuckets, error) {
 	}
 	t.db.addSegment(s)
 	t.buckets[s.first], t.current = b, b
+	t.changed[s] = struct{}{} // it may stay without events
 	return b, nil
 }
 
