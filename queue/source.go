@@ -261,7 +261,11 @@ func (s *Source) pump(ctx context.Context, consumer jetstream.Consumer, messages
 		}
 	})
 	any, err = s.commit(ctx, queue)
-	messages.Stop()
+	if err != nil {
+		messages.Drain() // what the server has sent is handed back, too
+	} else {
+		messages.Stop()
+	}
 	for r := range queue {
 		_ = r.message.Nak() // delivered again, sooner than when it is waited for
 	}
