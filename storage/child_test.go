@@ -20,6 +20,7 @@ const (
 func TestChild(t *testing.T) {
 	children := map[string]func(t *testing.T, path string){
 		"lock": childLock, "load": childLoad, "full": childFull, "shrink": childShrink,
+		"remove": childRemove,
 	}
 	mode := os.Getenv(childMode)
 	if mode == "" {
