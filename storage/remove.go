@@ -257,9 +257,12 @@ func deleteRange(b *bolt.Bucket, from, to []byte) (n int, err error) {
 	return n, nil
 }
 
-// purgeBytes and purgeKeys bound what of a dropped segment one operation deletes.
+// A bucket of a dropped segment goes at once when it has at most wholeBytes:
+// bbolt then only lists its pages. From a larger one purgeBytes and purgeKeys
+// bound what one operation deletes.
 const (
-	purgeBytes = 512 << 10
+	wholeBytes = 8 << 20
+	purgeBytes = 2 << 20
 	purgeKeys  = 4096
 )
 
@@ -299,18 +302,20 @@ func (r *snapshot) nextPiece(behind []byte, next **piece) {
 	}
 }
 
-// firstKeys returns the first keys of a bucket, none when these are all.
+// firstKeys returns the first keys of a bucket, none when it can go at once.
 func firstKeys(b *bolt.Bucket) (keys [][]byte) {
 	size := 0
 	c := b.Cursor()
-	for k, v := c.First(); k != nil; k, v = c.Next() {
-		if size >= purgeBytes || len(keys) >= purgeKeys {
-			return keys
+	for k, v := c.First(); k != nil && size <= wholeBytes; k, v = c.Next() {
+		if size < purgeBytes && len(keys) < purgeKeys {
+			keys = append(keys, bytes.Clone(k))
 		}
 		size += len(k) + len(v)
-		keys = append(keys, bytes.Clone(k))
 	}
-	return nil
+	if size <= wholeBytes {
+		return nil
+	}
+	return keys
 }
 
 // purge deletes a piece.

@@ -36,10 +36,17 @@ const (
 const (
 	stepBytes  = 1 << 10   // that a step or an event adds beside what is known of it
 	groupBytes = 128 << 10 // that any commit may need
-	spaceStep  = 4 << 20   // by how much the file grows at most
+	spaceStep  = 1 << 20   // by how much the file grows at most beyond what is needed
+	// minReserve to maxReserve is left for steps. Those free as many pages as they
+	// take, so that it is needed but for what one group rewrites.
+	minReserve   = 1 << 20
+	maxReserve   = 8 << 20
+	reserveShare = 64 // of those between: a part of what is in use
 	// spacePause is between two tries to get space on a full disk.
 	spacePause = time.Second
 )
+
+func reserve(high int64) int64 { return min(max(high/reserveShare, minReserve), maxReserve) }
 
 // cost returns how many bytes a group may add to the file.
 func (db *DB) cost(group []*operation) int64 {
@@ -76,11 +83,10 @@ func (db *DB) afford(group []*operation, high int64) (rest []*operation, wait bo
 // a reserve left, or inside the file. Of that there has to be plenty, as it is in
 // pieces, and what does not fit into one of them takes of the reserve.
 func (db *DB) roomy(high, cost int64) bool {
-	reserve := ahead(high)
-	if db.secure(high, cost+reserve) {
+	if db.secure(high, cost+reserve(high)) {
 		return true
 	}
-	return db.free() > 8*cost && 2*cost < reserve && db.secure(high, reserve)
+	return db.free() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high))
 }
 
 // secure makes sure that so many bytes behind what is in use are there.
@@ -90,7 +96,7 @@ func (db *DB) secure(high, need int64) bool {
 	if db.secured-high >= need {
 		return true
 	}
-	step := min(max(high/aheadShare, groupBytes), spaceStep)
+	step := min(max(high/reserveShare, groupBytes), spaceStep)
 	err := db.allocate(high + need + step)
 	if noSpace(err) {
 		err = db.allocate(high + need)
@@ -138,7 +144,7 @@ func (db *DB) starve() {
 // feed ends a full disk when there is enough again for what comes and a reserve.
 func (db *DB) feed() error {
 	high, err := db.highWater()
-	if err == nil && (db.secure(high, 2*ahead(high)+groupBytes) || db.roomy(high, ahead(high)/4)) {
+	if err == nil && (db.secure(high, 2*reserve(high)+groupBytes) || db.roomy(high, reserve(high)/4)) {
 		db.setFull(func(f *fullness) { f.disk = false })
 	}
 	return err
