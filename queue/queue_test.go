@@ -187,7 +187,12 @@ func options() queue.SourceOptions {
 // run runs a source until the test, or the returned function, ends it.
 func (x *rig) run(s *store) (source *queue.Source, end func()) {
 	x.t.Helper()
-	source = x.NewSource(options(), s, s)
+	return x.runWith(options(), s)
+}
+
+func (x *rig) runWith(o queue.SourceOptions, s *store) (source *queue.Source, end func()) {
+	x.t.Helper()
+	source = x.NewSource(o, s, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -296,6 +301,68 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	source.Resume()
 	x.awaitIDs(s, "a", "b")
+}
+
+// TestHold: a source that is held does not pull, says why, and goes on when it is
+// neither held nor paused.
+func TestHold(t *testing.T) {
+	x := newRig(t, inStream)
+	s := &store{}
+	source, _ := x.run(s)
+	x.publish("a")
+	x.awaitIDs(s, "a")
+	s.setRefuse(event.ErrUnavailable) // what is pulled all the same shows below
+	source.Hold("no room")
+	source.Pause()
+	x.publish("b")
+	if i := source.Info(); !i.Held || i.Problem != "no room" || i.Connected {
+		t.Errorf("Info = %+v; want it held, as there is no room", i)
+	}
+	s.setRefuse(nil)
+	source.Resume()
+	source.Pause()
+	source.Hold("")
+	if i := source.Info(); i.Held || !i.Paused || i.Problem == "no room" {
+		t.Errorf("Info = %+v; want it paused and no longer held", i)
+	}
+	if ids := s.ids(); len(ids) != 1 {
+		t.Errorf("%v were taken while the source was held or paused; want a alone", ids)
+	}
+	source.Resume()
+	x.awaitIDs(s, "a", "b")
+}
+
+// TestRefusedMessagesAreHandedBack: what was pulled and is refused comes again as
+// soon as there is room, all of it, and not only when its ack_wait is over.
+func TestRefusedMessagesAreHandedBack(t *testing.T) {
+	x := newRig(t, inStream)
+	s := &store{refuse: event.ErrUnavailable}
+	o := options()
+	o.AckWait = 10 * patience
+	source, _ := x.runWith(o, s)
+	var ids []string
+	for i := range 40 {
+		ids = append(ids, fmt.Sprint("m", i))
+	}
+	x.publish(ids...)
+	x.eventually(func() error {
+		if p := source.Info().Problem; !strings.Contains(p, "not stored") {
+			return fmt.Errorf("problem = %q; want one that says not stored", p)
+		}
+		return nil
+	})
+	source.Hold("no room")
+	s.setRefuse(nil)
+	source.Hold("")
+	x.eventually(func() error {
+		got := s.ids()
+		slices.Sort(got)
+		if got = slices.Compact(got); len(got) != len(ids) {
+			return fmt.Errorf("%d of %d have come", len(got), len(ids))
+		}
+		return nil
+	})
+	x.awaitPending(0)
 }
 
 func TestWhatWasPulledIsFinishedAtTheEnd(t *testing.T) {
