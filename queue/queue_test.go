@@ -193,6 +193,10 @@ func (x *rig) run(s *store) (source *queue.Source, end func()) {
 func (x *rig) runWith(o queue.SourceOptions, s *store) (source *queue.Source, end func()) {
 	x.t.Helper()
 	source = x.NewSource(o, s, s)
+	return source, x.start(source)
+}
+
+func (x *rig) start(source *queue.Source) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -203,7 +207,7 @@ func (x *rig) runWith(o queue.SourceOptions, s *store) (source *queue.Source, en
 	}()
 	end = func() { cancel(); <-done }
 	x.t.Cleanup(end)
-	return source, end
+	return end
 }
 
 var inStream = queue.Stream{Name: "S", Subjects: []string{"IN"}}
@@ -304,32 +308,43 @@ func TestPauseAndResume(t *testing.T) {
 }
 
 // TestHold: a source that is held does not pull, says why, and goes on when it is
-// neither held nor paused.
+// neither held nor paused. Another one shows that there is something to pull.
 func TestHold(t *testing.T) {
 	x := newRig(t, inStream)
-	s := &store{}
-	source, _ := x.run(s)
-	x.publish("a")
-	x.awaitIDs(s, "a")
-	s.setRefuse(event.ErrUnavailable) // what is pulled all the same shows below
+	s, theirs := &store{}, &store{}
+	o := options()
+	o.Name = "other"
+	x.runWith(o, theirs)
+	source := x.NewSource(options(), s, s)
 	source.Hold("no room")
-	source.Pause()
-	x.publish("b")
+	x.start(source)
+	var ids []string
+	pull := func() {
+		t.Helper()
+		for range 10 {
+			ids = append(ids, fmt.Sprint("m", len(ids)))
+			x.publish(ids[len(ids)-1])
+			x.awaitIDs(theirs, ids...)
+		}
+		if got := s.ids(); len(got) > 0 {
+			t.Errorf("%v were pulled", got)
+		}
+	}
 	if i := source.Info(); !i.Held || i.Problem != "no room" || i.Connected {
 		t.Errorf("Info = %+v; want it held, as there is no room", i)
 	}
-	s.setRefuse(nil)
+	pull()
+	source.Pause()
 	source.Resume()
+	pull()
 	source.Pause()
 	source.Hold("")
 	if i := source.Info(); i.Held || !i.Paused || i.Problem == "no room" {
 		t.Errorf("Info = %+v; want it paused and no longer held", i)
 	}
-	if ids := s.ids(); len(ids) != 1 {
-		t.Errorf("%v were taken while the source was held or paused; want a alone", ids)
-	}
+	pull()
 	source.Resume()
-	x.awaitIDs(s, "a", "b")
+	x.awaitIDs(s, ids...)
 }
 
 // TestRefusedMessagesAreHandedBack: what was pulled and is refused comes again as

@@ -84,7 +84,7 @@ func (t *transaction) duplicateOf(e *event.Event, hash uint64) uint64 {
 		}
 		seqs = t.db.lookup(b, p.open, hash, seqs[:0])
 		for _, seq := range seqs {
-			if first, err := t.event(b, seq); err == nil && t.same(first, e) && b.has(seq) {
+			if first, err := t.event(b, seq); err == nil && t.same(first, e) {
 				return seq
 			}
 		}

@@ -255,28 +255,38 @@ func TestDedupeWindowIsStronger(t *testing.T) {
 	})
 }
 
-// TestOutboxKeepsEvents: what is not published yet needs its event.
+// TestOutboxKeepsEvents: what is not published yet needs its event, whether its
+// segment could be dropped or not.
 func TestOutboxKeepsEvents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		db := openTest(t, storePath(t), keeping(Retention{Completed: time.Minute}, time.Minute))
-		a := fresh("id")
-		accept(t, db, a)
-		end(t, db, a.Event.Seq, event.Completed, &event.Effects{Outbox: []event.Publication{{Subject: "s"}}})
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		rows, err := db.Outbox(ctx, 0, 10)
-		if err != nil || len(rows) != 1 || string(rows[0].Body) != string(a.Payload) {
-			t.Fatalf("Outbox = %v, %v; want the row with its body", rows, err)
-		}
-		if err := db.Published(ctx, []uint64{rows[0].ID}); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(5 * time.Minute)
-		synctest.Wait()
-		if left := ids(t, db); len(left) > 0 {
-			t.Errorf("%v are left after they were published", left)
-		}
-	})
+	for name, beside := range map[string]int{"alone": 0, "beside one that waits": 1} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { outboxKeeps(t, beside) })
+		})
+	}
+}
+
+func outboxKeeps(t *testing.T, beside int) {
+	db := openTest(t, storePath(t), keeping(Retention{Completed: time.Minute}, time.Minute))
+	a := fresh("id")
+	accept(t, db, a)
+	if beside > 0 {
+		accept(t, db, fresh("waits"))
+	}
+	end(t, db, a.Event.Seq, event.Completed, &event.Effects{Outbox: []event.Publication{{Subject: "s"}}})
+	time.Sleep(time.Hour)
+	synctest.Wait()
+	rows, err := db.Outbox(ctx, 0, 10)
+	if err != nil || len(rows) != 1 || string(rows[0].Body) != string(a.Payload) {
+		t.Fatalf("Outbox = %v, %v; want the row with its body", rows, err)
+	}
+	if err := db.Published(ctx, []uint64{rows[0].ID}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(5 * time.Minute)
+	synctest.Wait()
+	if left := ids(t, db); len(left) != beside {
+		t.Errorf("%v are left after they were published", left)
+	}
 }
 
 // TestThinSegmentHasASmallIndex: the ids of what is gone do not stay for as long
