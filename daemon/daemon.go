@@ -182,7 +182,7 @@ func (d *Daemon) startStore(_ context.Context, c *config.Config) (err error) {
 	d.store, err = storage.Open(storage.Options{
 		Path: filepath.Join(c.DataDir, "eventd.db"), LockTimeout: c.Store.LockTimeout,
 		DedupeWindow: max(c.Store.DedupeWindow, 1), // 0 would be the store's default
-		Log: d.log, Observer: d.metrics,
+		Log:          d.log, Observer: d.metrics,
 		MaxSize: int64(c.Store.MaxSize), Retention: storage.Retention(c.Store.Retention),
 	})
 	if err != nil {

@@ -61,9 +61,9 @@ type dispatcher struct {
 
 	backlog bool
 	oldest  time.Time // since when the first of the backlog waits; zero: not known
-	filling bool   // the store is being read
-	missed  bool   // something came while filling, which the reading may not have seen
-	paused  string // why; "" for not
+	filling bool      // the store is being read
+	missed  bool      // something came while filling, which the reading may not have seen
+	paused  string    // why; "" for not
 	rest    time.Time
 }
 

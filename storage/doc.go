@@ -26,6 +26,8 @@
 //	  bodies     seq, n -> payload rows beyond the first
 //	  ids        written once, in order, when the segment is full: hash -> seq
 //	  filter     written with ids: tells without reading them what they do not hold
+//	dropped    segments that are no longer part of the store and are being deleted;
+//	           there only once something was
 //
 // # Invariants
 //
@@ -47,11 +49,21 @@
 //     What they cannot help against is in the way bbolt walks its pages: a branch
 //     page that leads back to itself (the walk never ends), a damaged list of free
 //     pages that looks right, and keys, which have no checksum.
+//   - Retention takes what has ended and nothing else: it looks in read transactions
+//     (survey.go) and each removal looks again in the writer, at the state and at
+//     the outbox, before it removes. A whole segment leaves the store in one
+//     transaction, by being moved under dropped, and is deleted from there in
+//     pieces. Of an event removed singly the ids may stay in the index, and its
+//     places in blocks are marked; without a state there is no event.
+//   - Space on the disk is made sure of before a transaction begins (space.go).
+//     There may be none for new events while there still is for steps.
 //
 // # Reading order
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
 // operations); segment.go, idindex.go and find.go (where events lie and how they
-// are found); record.go, head.go and state.go (bytes).
+// are found); record.go, head.go and state.go (bytes); retention.go (what goes
+// when), retain.go (the worker), survey.go and remove.go; space.go and extend.go
+// (the disk).
 package storage

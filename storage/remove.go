@@ -69,11 +69,11 @@ func (t *transaction) thin(v *survey, p *pending, from, to uint64) (r removed, e
 		r.events++
 	}
 	absent := func(seq uint64) bool { return !b.has(seq) }
-	if _, err := thinBlocks(b.heads, from, to, absent); err != nil {
+	if err := thinBlocks(b.heads, from, to, absent); err != nil {
 		return r, err
 	}
 	var stripped []uint64
-	_, err = thinBlocks(b.payloads, from, to, func(seq uint64) bool {
+	err = thinBlocks(b.payloads, from, to, func(seq uint64) bool {
 		if absent(seq) {
 			return true
 		}
@@ -135,16 +135,18 @@ func deletePrefix(b *bolt.Bucket, prefix []byte) error {
 }
 
 // thinBlocks takes records out of the blocks that hold events between two seqs,
-// the second not included, and returns how many.
-func thinBlocks(b *bolt.Bucket, from, to uint64, gone func(seq uint64) bool) (took int, err error) {
+// the second not included.
+func thinBlocks(b *bolt.Bucket, from, to uint64, gone func(seq uint64) bool) error {
 	type found struct{ k, v []byte }
 	var list []found
 	c := b.Cursor()
 	k, v := c.Seek(key8(from))
-	if pk, pv := c.Prev(); pk != nil && !bytes.Equal(k, key8(from)) {
-		k, v = pk, pv // the first of them may lie in the block before
-	} else {
-		k, v = c.Seek(key8(from))
+	if k == nil {
+		k, v = c.Last()
+	} else if !bytes.Equal(k, key8(from)) {
+		if k, v = c.Prev(); k == nil { // the first of them may lie in the block before
+			k, v = c.First()
+		}
 	}
 	for ; len(k) == 8 && binary.BigEndian.Uint64(k) < to; k, v = c.Next() {
 		list = append(list, found{bytes.Clone(k), v})
@@ -161,11 +163,10 @@ func thinBlocks(b *bolt.Bucket, from, to uint64, gone func(seq uint64) bool) (to
 			err = b.Put(x.k, out)
 		}
 		if err != nil {
-			return took, err
+			return err
 		}
-		took += n
 	}
-	return took, nil
+	return nil
 }
 
 // stripBodies takes the bytes out of the payload rows of an event beyond the

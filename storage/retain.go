@@ -61,6 +61,15 @@ func (db *DB) retain() {
 	}
 }
 
+func (db *DB) ending() bool {
+	select {
+	case <-db.closing:
+		return true
+	default:
+		return false
+	}
+}
+
 // pause waits, and returns false when the store is closed meanwhile.
 func (db *DB) pause(d time.Duration) bool {
 	select {
@@ -95,6 +104,9 @@ func (k *keeper) look(p *policy) error {
 		return err
 	}
 	for _, s := range k.db.segmentList() {
+		if k.db.ending() {
+			return ErrClosed
+		}
 		if now.Before(k.next[s.first]) || s.seen.Load().events == 0 {
 			continue
 		}
@@ -269,7 +281,8 @@ func (k *keeper) reindex(v *survey) error {
 	if err != nil {
 		return err
 	}
-	if err := k.do(func(t *transaction) error { return t.putIndex(v.segment, index) }); err != nil {
+	put := func(t *transaction) error { return t.putIndex(v.segment, index) }
+	if err := k.db.do(context.Background(), index.size(), put); err != nil {
 		return err
 	}
 	v.ids.Store(filter)

@@ -289,6 +289,47 @@ func outboxKeeps(t *testing.T, beside int) {
 	}
 }
 
+// TestThinBlocksThatSpanChunks: what is removed leaves nothing in a block, also
+// when the block reaches over several pieces of work.
+func TestThinBlocksThatSpanChunks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openTest(t, storePath(t), keeping(Retention{Completed: time.Minute}, time.Minute), func(o *Options) { o.segmentEvents = 4000 })
+		var list []*event.Admission
+		for i := range 3*chunk + 9 {
+			a := fresh(fmt.Sprint("id-", i))
+			a.Payload = []byte("{}")
+			if a.State.Deliveries[0].Status = event.Completed; i == 700 {
+				a.State.Deliveries[0].Status = event.Unprocessed
+			}
+			list = append(list, a)
+		}
+		accept(t, db, list...)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		err := db.view(ctx, func(r *snapshot) error {
+			b, err := r.segment(db.segmentList()[0])
+			if err != nil {
+				return err
+			}
+			for _, blocks := range []*bolt.Bucket{b.heads, b.payloads} {
+				left := 0
+				_ = blocks.ForEach(func(_, v []byte) error {
+					_, n, _, err := blockWithout(v, func(uint64) bool { return false })
+					left += n
+					return err
+				})
+				if left != 1 {
+					t.Errorf("%d records are left in blocks; want that of the event that waits", left)
+				}
+			}
+			return nil
+		})
+		if p, e := db.Payload(ctx, 701); err != nil || e != nil || string(p) != "{}" {
+			t.Errorf("Payload of the event that waits: %q, %v, %v", p, e, err)
+		}
+	})
+}
+
 // TestThinSegmentHasASmallIndex: the ids of what is gone do not stay for as long
 // as one of its segment does.
 func TestThinSegmentHasASmallIndex(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// ErrFull: the store takes no new events, as its disk or itself is full. Nothing
+// ErrFull says that the store takes no new events, as its disk or itself is full. Nothing
 // was stored. Steps of events that are there go on, and it heals by itself:
 // [DB.Full] says why it is. It is an [event.ErrUnavailable].
 var ErrFull error = fullError{}

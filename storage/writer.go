@@ -276,7 +276,7 @@ func (db *DB) sealFull() {
 func (db *DB) seal(s *segment) {
 	index, filter, err := seal(s.open.Load().sorted())
 	if err == nil {
-		err = db.do(context.Background(), 0, func(t *transaction) error { return t.putIndex(s, index) })
+		err = db.do(context.Background(), index.size(), func(t *transaction) error { return t.putIndex(s, index) })
 	}
 	switch {
 	case err == nil:
