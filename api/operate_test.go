@@ -147,6 +147,7 @@ func TestOperatorErrors(t *testing.T) {
 	}{
 		{fmt.Errorf(`handler "x": %w`, event.ErrNotFound), 404},
 		{event.ErrUnavailable, 503},
+		{fmt.Errorf("event 1: %w", event.ErrPayloadRemoved), 409},
 		{errDisk, 500},
 	} {
 		f := newFake(row(1, event.Inbound, "UP", "e1"))

@@ -26,7 +26,7 @@ type bytesOut struct {
 
 func (s *service) registerPayload() {
 	c := call{method: http.MethodGet, path: "/v1/events/{event_id}/payload", id: "get-payload", tag: "events",
-		summary: "Get a payload as it was received or sent", problems: []int{404, 409, 422},
+		summary: "Get a payload as it was received or sent", problems: []int{404, 409, 410, 422},
 		text: "Served with the content type it came with, as a download that no browser runs."}
 	register(s, c, s.payload)
 	s.described(c).Responses["200"].Content = map[string]*huma.MediaType{
@@ -45,6 +45,9 @@ func (s *service) payload(ctx context.Context, in *bytesOf) (*bytesOut, error) {
 	}
 	if in.N >= len(payloads) {
 		return nil, newProblem(http.StatusNotFound, "event %q has %d payloads, counted from 0", in.ID, len(payloads))
+	}
+	if payloads[in.N].Removed {
+		return nil, newProblem(http.StatusGone, "event %q: %v", in.ID, event.ErrPayloadRemoved)
 	}
 	return download(payloads[in.N]), nil
 }

@@ -101,7 +101,7 @@ func (s *service) failure(doing string, err error) error {
 	switch {
 	case errors.Is(err, event.ErrNotFound):
 		return newProblem(http.StatusNotFound, "%v", err)
-	case errors.Is(err, event.ErrConflict):
+	case errors.Is(err, event.ErrConflict), errors.Is(err, event.ErrPayloadRemoved):
 		return newProblem(http.StatusConflict, "%v", err)
 	case errors.Is(err, event.ErrUnavailable):
 		return newProblem(http.StatusServiceUnavailable, "%v", err).with("Retry-After", "1")

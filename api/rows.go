@@ -92,6 +92,9 @@ func payloadOf(ref wire.Ref, n int, p event.Payload) wire.Payload {
 
 // inline returns a body of at most so many bytes as a JSON value, and how to read it.
 func inline(p event.Payload, most int) (value json.RawMessage, encoding string) {
+	if p.Removed {
+		return json.RawMessage("null"), wire.EncodingRemoved
+	}
 	if len(p.Body) > most {
 		return json.RawMessage("null"), wire.EncodingOmitted
 	}

@@ -147,6 +147,22 @@ func TestPayloadInline(t *testing.T) {
 	}
 }
 
+// TestPayloadRemoved: a payload that retention took is shown as such, with all
+// that is still known of it.
+func TestPayloadRemoved(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e"))
+	f.payloads[1] = []event.Payload{{EventID: "e", Topic: "IN", ContentType: "text/plain", Removed: true}, {EventID: "e", Body: []byte("kept")}}
+	h := serve(f)
+	d := want[wire.Detail](t, ask(h, "GET", "/v1/events/e", ""), 200)
+	if p := d.Payloads[0]; string(p.Payload) != "null" || p.Encoding != wire.EncodingRemoved || p.Topic != "IN" {
+		t.Errorf("payload = %+v; want it removed, its topic there", p)
+	}
+	wantProblem(t, ask(h, "GET", "/v1/events/e/payload", ""), 410, event.ErrPayloadRemoved.Error())
+	if w := ask(h, "GET", "/v1/events/e/payload?n=1", ""); w.Body.String() != "kept" {
+		t.Errorf("n=1: %s", w.Body)
+	}
+}
+
 func TestPayloadBytes(t *testing.T) {
 	f := newFake(row(1, event.Inbound, "UP", "e/1"))
 	f.payloads[1] = []event.Payload{

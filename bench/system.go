@@ -82,6 +82,7 @@ func (e eventd) start(w *world, o order) (*running, error) {
 func configure(w *world, o order, data string, ports []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "service: BENCH\ndata_dir: %s\nlog: {level: warn}\n", data)
+	b.WriteString("store: {max_size: unlimited}\n") // the backlog is larger than the default allows
 	fmt.Fprintf(&b, "nats: {url: \"nats://%s\"}\nadmin: {listen: %q}\nmetrics: {listen: %q}\n", w.nats, ports[0], ports[1])
 	fmt.Fprintf(&b, "sources:\n  in: {stream: %s, subject: %s}\n", streamName, subjectIn)
 	if o.retryDelay > 0 {

@@ -85,8 +85,17 @@ type Store struct {
 	Sync         string        `yaml:"sync" enum:"always" later:"none" doc:"always: a commit counts when it is on disk."`
 	LockTimeout  time.Duration `yaml:"lock_timeout" min:"0s" doc:"How long to wait at start for another process to let go of the store."`
 	DedupeWindow time.Duration `yaml:"dedupe_window" min:"0s" doc:"How long the same event_id from the same source_service in the same table is recognised as a duplicate."`
-	_            later         `yaml:"max_size"`
-	_            later         `yaml:"retention"`
+	// MaxSize is 0 for no limit.
+	MaxSize   Size      `yaml:"max_size" min:"16MiB" zero:"unlimited" doc:"How large the store may become. From 90% of it on the oldest COMPLETED events go before their time; from 95% on nothing new is taken."`
+	Retention Retention `yaml:"retention" doc:"How long events are kept after they have ended. What has not ended is always kept."`
+}
+
+// Retention says how long what has ended is kept; 0 for ever.
+type Retention struct {
+	Completed time.Duration `yaml:"completed" min:"1s" zero:"unlimited" doc:"COMPLETED events. Never for less than dedupe_window after they came."`
+	Error     time.Duration `yaml:"error" min:"1s" zero:"unlimited" doc:"ERROR events, with their payload."`
+	Failed    time.Duration `yaml:"failed" min:"1s" zero:"unlimited" doc:"FAILED events, with their payload."`
+	Payload   time.Duration `yaml:"payload" min:"1s" zero:"unlimited" doc:"The payload of COMPLETED events. unlimited: as long as the event."`
 }
 
 // Admin configures the HTTP API.

@@ -13,10 +13,15 @@ const DefaultPolicy = "default"
 // other values: see complete.
 func initial() *Config {
 	return &Config{
-		DataDir:         "./eventd-data",
-		Log:             Log{Level: "info", Format: "json"},
-		Durability:      "disk",
-		Store:           Store{Sync: "always", LockTimeout: 5 * time.Second, DedupeWindow: 24 * time.Hour},
+		DataDir:    "./eventd-data",
+		Log:        Log{Level: "info", Format: "json"},
+		Durability: "disk",
+		Store: Store{
+			Sync: "always", LockTimeout: 5 * time.Second, DedupeWindow: 24 * time.Hour, MaxSize: 4 << 30,
+			Retention: Retention{
+				Completed: 72 * time.Hour, Error: 720 * time.Hour, Failed: 720 * time.Hour, Payload: 72 * time.Hour,
+			},
+		},
 		Admin:           Admin{Listen: "127.0.0.1:9180"},
 		Metrics:         Metrics{Listen: ":9181"},
 		ShutdownTimeout: 25 * time.Second,

@@ -132,6 +132,8 @@ func scalarText(t reflect.Type, tag reflect.StructTag) string {
 		text = "a file"
 	case t.Kind() == reflect.String:
 		text = formTexts[tag.Get("form")]
+	case t == reflect.TypeFor[Size]():
+		text = "a size"
 	case t.Kind() == reflect.Int64:
 		text = "a duration"
 	}

@@ -136,6 +136,8 @@ func number(v reflect.Value, tag reflect.StructTag) *yaml.Node {
 	switch x := v.Interface().(type) {
 	case time.Duration:
 		n.Value = formatDuration(x)
+	case Size:
+		n.Value = x.String()
 	case float64:
 		n.Value = strconv.FormatFloat(x, 'g', -1, 64)
 	case bool:

@@ -50,6 +50,8 @@ func (d *decoder) set(v reflect.Value, text string, tag reflect.StructTag, quote
 	switch {
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		return setDuration(v, text, tag)
+	case v.Type() == reflect.TypeFor[Size]():
+		return setSize(v, text, tag)
 	case v.Kind() == reflect.Int:
 		return setInt(v, text, tag)
 	case v.Kind() == reflect.Float64:
@@ -182,7 +184,7 @@ func mismatch(v reflect.Value, tag reflect.StructTag) string {
 
 // outside says that a value is outside of its range. over returns by how much
 // it is above a limit.
-func outside[T int64 | float64 | time.Duration](tag reflect.StructTag, over func(limit string) T) string {
+func outside[T int64 | float64 | time.Duration | Size](tag reflect.StructTag, over func(limit string) T) string {
 	if limit := tag.Get("min"); limit != "" && over(limit) < 0 {
 		return valueMark + " is too small; the least is " + limit
 	}
@@ -200,6 +202,9 @@ func expected(t reflect.Type, tag reflect.StructTag) string {
 	}
 	if enum := words(tag, "enum"); enum != nil {
 		return or(enum)
+	}
+	if t == reflect.TypeFor[Size]() {
+		return "a size such as 512MiB or 4GiB" + alternative
 	}
 	switch t.Kind() {
 	case reflect.Slice:

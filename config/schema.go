@@ -26,6 +26,7 @@ func Schema() ([]byte, error) {
 	root["title"] = "Configuration of eventd"
 	root["$defs"] = object{
 		"duration":     object{"type": "string", "pattern": durationForm, "examples": []string{"500ms", "30s", "1h30m"}},
+		"size":         object{"type": "string", "pattern": sizeForm, "examples": []string{"512MiB", "4GiB"}},
 		"interpolated": object{"type": "string", "pattern": interpolatedForm, "description": "A value with ${…} in it."},
 	}
 	var out bytes.Buffer
@@ -127,6 +128,8 @@ func plainSchema(t reflect.Type, tag reflect.StructTag) object {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():
 		return object{"$ref": "#/$defs/duration"}
+	case t == reflect.TypeFor[Size]():
+		return object{"$ref": "#/$defs/size"}
 	case t.Kind() == reflect.Int:
 		return ranged("integer", tag)
 	case t.Kind() == reflect.Float64:
@@ -175,6 +178,11 @@ func defaultOf(v reflect.Value, tag reflect.StructTag) (any, bool) {
 		}
 		unset := x == 0 && strings.HasSuffix(tag.Get("yaml"), ",omitempty") // its doc says what that means
 		return formatDuration(x), tag.Get("required") == "" && !unset
+	case Size:
+		if x == 0 && tag.Get("zero") != "" {
+			return tag.Get("zero"), true
+		}
+		return x.String(), true
 	case int, float64, bool:
 		return x, true
 	case []string:

@@ -185,6 +185,7 @@ func (d *Daemon) startStore(_ context.Context, c *config.Config) (err error) {
 	d.store, err = storage.Open(storage.Options{
 		Path: filepath.Join(c.DataDir, StoreFile), LockTimeout: c.Store.LockTimeout,
 		DedupeWindow: dedupeWindow(c), Log: d.log, Observer: d.metrics,
+		MaxSize: int64(c.Store.MaxSize), Retention: storage.Retention(c.Store.Retention),
 	})
 	if err != nil {
 		return err

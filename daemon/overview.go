@@ -32,11 +32,14 @@ func (d *Daemon) Problems() (list []string) {
 	if err := d.store.Err(); err != nil {
 		list = append(list, "store: "+err.Error())
 	}
+	if why := d.store.Full(); why != "" {
+		list = append(list, "store: it takes no new events: "+why)
+	}
 	if !d.conn.Connected() {
 		return append(list, "NATS: "+d.conn.Problem())
 	}
 	for _, s := range d.sourceInfos() {
-		if s.Problem != "" && !s.Paused {
+		if s.Problem != "" && !s.Paused && !s.Held {
 			list = append(list, "source "+s.Name+": "+s.Problem)
 		}
 	}

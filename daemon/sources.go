@@ -39,7 +39,29 @@ func (d *Daemon) startSources(_ context.Context, c *config.Config) error {
 		return err
 	}
 	d.applySources(wanted)
+	d.holdSources()
 	return nil
+}
+
+// holdSources keeps sources from pulling while the store takes no new events.
+func (d *Daemon) holdSources() {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			d.sources.mu.Lock()
+			for _, s := range d.sources.list {
+				s.Hold(d.store.Full())
+			}
+			d.sources.mu.Unlock()
+			select {
+			case <-ctx.Done():
+			case <-d.store.FullChanged():
+			}
+		}
+	}()
+	d.onStop("holding of sources", func(context.Context) error { cancel(); <-done; return nil })
 }
 
 func translateSources(c *config.Config) (map[string]queue.SourceOptions, error) {
@@ -80,6 +102,7 @@ func (d *Daemon) runSource(o queue.SourceOptions) *runningSource {
 	if d.store.Paused("source", o.Name) != "" {
 		s.Pause()
 	}
+	s.Hold(d.store.Full())
 	go func() {
 		defer close(s.done)
 		if err := s.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {

@@ -9,6 +9,9 @@ var (
 	// ErrConflict: the event is in a status that does not allow the step, or
 	// someone else changed it first. Nothing was changed.
 	ErrConflict = errors.New("conflict")
+	// ErrPayloadRemoved: the event is there, but retention took the bytes it
+	// came with.
+	ErrPayloadRemoved = errors.New("its payload was removed by retention")
 	// ErrUnavailable: eventd is shutting down or cannot take it now. Nothing
 	// was stored; the caller may try again.
 	ErrUnavailable = errors.New("unavailable")

@@ -124,6 +124,7 @@ type Payload struct {
 	ContentType   string
 	CreatedBy     string
 	CreatedAt     time.Time
+	Removed       bool // retention took the body; all else still stands
 }
 
 // Derive sets the status and reason of an event from its deliveries: those of

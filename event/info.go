@@ -60,6 +60,7 @@ type SourceInfo struct {
 	Table      Table  `json:"table"`
 	Connected  bool   `json:"connected"`
 	Paused     bool   `json:"paused"`
+	Held       bool   `json:"held,omitempty"`    // by eventd, as the store takes no new events
 	Problem    string `json:"problem,omitempty"` // why it is not receiving
 	Pending    uint64 `json:"pending"`           // in the stream, not delivered yet
 	AckPending int    `json:"ack_pending"`
@@ -82,7 +83,9 @@ type RouteInfo struct {
 type StoreInfo struct {
 	Path        string               `json:"path"`
 	Size        int64                `json:"size"`
-	Free        int64                `json:"free"` // inside the file, reusable
+	Free        int64                `json:"free"`               // inside the file, reusable
+	MaxSize     int64                `json:"max_size,omitempty"` // of what is in use; 0 for no limit
+	Full        string               `json:"full,omitempty"`     // why it takes no new events
 	Outbox      int                  `json:"outbox"`
 	Quarantined int                  `json:"quarantined"`
 	Oldest      map[Status]time.Time `json:"-"` // creation of the oldest open event by status

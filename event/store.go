@@ -29,6 +29,8 @@ type Update struct {
 	// error leaves the event as it is and becomes Err. Status and reason of the
 	// event are derived from the deliveries afterwards.
 	Step func(*State) (*Effects, error)
+	// Bytes is about how many the effects bring with them; 0 for next to none.
+	Bytes int
 	// Err is what became of it: nil, what Step returned, [ErrNotFound],
 	// [ErrConflict] for a step that is not legal, or an error that says that
 	// the record is damaged.

@@ -187,7 +187,16 @@ func options() queue.SourceOptions {
 // run runs a source until the test, or the returned function, ends it.
 func (x *rig) run(s *store) (source *queue.Source, end func()) {
 	x.t.Helper()
-	source = x.NewSource(options(), s, s)
+	return x.runWith(options(), s)
+}
+
+func (x *rig) runWith(o queue.SourceOptions, s *store) (source *queue.Source, end func()) {
+	x.t.Helper()
+	source = x.NewSource(o, s, s)
+	return source, x.start(source)
+}
+
+func (x *rig) start(source *queue.Source) (end func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -198,7 +207,7 @@ func (x *rig) run(s *store) (source *queue.Source, end func()) {
 	}()
 	end = func() { cancel(); <-done }
 	x.t.Cleanup(end)
-	return source, end
+	return end
 }
 
 var inStream = queue.Stream{Name: "S", Subjects: []string{"IN"}}
@@ -296,6 +305,79 @@ func TestPauseAndResume(t *testing.T) {
 	}
 	source.Resume()
 	x.awaitIDs(s, "a", "b")
+}
+
+// TestHold: a source that is held does not pull, says why, and goes on when it is
+// neither held nor paused. Another one shows that there is something to pull.
+func TestHold(t *testing.T) {
+	x := newRig(t, inStream)
+	s, theirs := &store{}, &store{}
+	o := options()
+	o.Name = "other"
+	x.runWith(o, theirs)
+	source := x.NewSource(options(), s, s)
+	source.Hold("no room")
+	x.start(source)
+	var ids []string
+	pull := func() {
+		t.Helper()
+		for range 10 {
+			ids = append(ids, fmt.Sprint("m", len(ids)))
+			x.publish(ids[len(ids)-1])
+			x.awaitIDs(theirs, ids...)
+		}
+		if got := s.ids(); len(got) > 0 {
+			t.Errorf("%v were pulled", got)
+		}
+	}
+	if i := source.Info(); !i.Held || i.Problem != "no room" || i.Connected {
+		t.Errorf("Info = %+v; want it held, as there is no room", i)
+	}
+	pull()
+	source.Pause()
+	source.Resume()
+	pull()
+	source.Pause()
+	source.Hold("")
+	if i := source.Info(); i.Held || !i.Paused || i.Problem == "no room" {
+		t.Errorf("Info = %+v; want it paused and no longer held", i)
+	}
+	pull()
+	source.Resume()
+	x.awaitIDs(s, ids...)
+}
+
+// TestRefusedMessagesAreHandedBack: what was pulled and is refused comes again as
+// soon as there is room, all of it, and not only when its ack_wait is over.
+func TestRefusedMessagesAreHandedBack(t *testing.T) {
+	x := newRig(t, inStream)
+	s := &store{refuse: event.ErrUnavailable}
+	o := options()
+	o.AckWait = 10 * patience
+	source, _ := x.runWith(o, s)
+	var ids []string
+	for i := range 40 {
+		ids = append(ids, fmt.Sprint("m", i))
+	}
+	x.publish(ids...)
+	x.eventually(func() error {
+		if p := source.Info().Problem; !strings.Contains(p, "not stored") {
+			return fmt.Errorf("problem = %q; want one that says not stored", p)
+		}
+		return nil
+	})
+	source.Hold("no room")
+	s.setRefuse(nil)
+	source.Hold("")
+	x.eventually(func() error {
+		got := s.ids()
+		slices.Sort(got)
+		if got = slices.Compact(got); len(got) != len(ids) {
+			return fmt.Errorf("%d of %d have come", len(got), len(ids))
+		}
+		return nil
+	})
+	x.awaitPending(0)
 }
 
 func TestWhatWasPulledIsFinishedAtTheEnd(t *testing.T) {

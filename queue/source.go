@@ -53,9 +53,11 @@ type Source struct {
 
 	mu      sync.Mutex
 	info    event.SourceInfo
+	held    string        // why it must not pull; "" for nothing in the way
 	saved   uint64        // stream sequence of the position saved last
-	resumed chan struct{} // closed while not paused
-	pause   chan struct{} // closed while paused
+	stopped bool          // paused or held
+	resumed chan struct{} // closed while not stopped
+	pause   chan struct{} // closed while stopped
 }
 
 // NewSource returns a source that receives nothing before [Source.Run].
@@ -77,22 +79,41 @@ func (c *Conn) NewSource(o SourceOptions, intake Intake, positions Positions) *S
 func (s *Source) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.info.Paused {
-		s.info.Paused = true
-		s.resumed = make(chan struct{})
-		close(s.pause)
-	}
+	s.info.Paused = true
+	s.turn()
 }
 
 // Resume pulls again.
 func (s *Source) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.info.Paused {
-		s.info.Paused = false
-		s.pause = make(chan struct{})
-		close(s.resumed)
+	s.info.Paused = false
+	s.turn()
+}
+
+// Hold stops pulling while there is a reason why nothing can be taken, "" for
+// none any more. It stands beside a pause: pulling goes on when neither is.
+func (s *Source) Hold(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = why
+	s.turn()
+}
+
+// turn opens or closes the gates. The caller holds mu.
+func (s *Source) turn() {
+	stop := s.info.Paused || s.held != ""
+	if stop == s.stopped {
+		return
 	}
+	s.stopped = stop
+	if stop {
+		s.resumed = make(chan struct{})
+		close(s.pause)
+		return
+	}
+	s.pause = make(chan struct{})
+	close(s.resumed)
 }
 
 func (s *Source) gates() (resumed, pause <-chan struct{}) {
@@ -106,6 +127,9 @@ func (s *Source) Info() event.SourceInfo {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.info
+	if s.held != "" {
+		i.Held, i.Problem = true, s.held
+	}
 	i.Connected = s.conn.Connected() && i.Problem == ""
 	return i
 }
@@ -237,8 +261,13 @@ func (s *Source) pump(ctx context.Context, consumer jetstream.Consumer, messages
 		}
 	})
 	any, err = s.commit(ctx, queue)
-	messages.Stop()
-	for range queue { // what was not accepted is delivered again
+	if err != nil {
+		messages.Drain() // what the server has sent is handed back, too
+	} else {
+		messages.Stop()
+	}
+	for r := range queue {
+		_ = r.message.Nak() // delivered again, sooner than when it is waited for
 	}
 	cancel()
 	running.Wait()
@@ -289,6 +318,9 @@ func (s *Source) commit(ctx context.Context, queue <-chan received) (any bool, e
 		}
 		// What was pulled is finished even when the source is being stopped.
 		if _, err := s.intake.Accept(context.WithoutCancel(ctx), messages); err != nil {
+			for i := range batch {
+				_ = batch[i].message.Nak()
+			}
 			return any, fmt.Errorf("not stored: %w", err)
 		}
 		for i := range batch {

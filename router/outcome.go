@@ -124,8 +124,10 @@ func (r *Router) decide(o *outcome, now time.Time) {
 	if h.ResponseWithin > 0 && t.event.Table == event.Request && a.Outcome == event.Done {
 		effects.Await = &event.Await{Delivery: t.index, Sent: now}
 	}
+	size := 0
 	for _, p := range o.plans {
 		effects.FollowUps = append(effects.FollowUps, &p.Admission)
+		size += len(p.Payload) + followUpBytes
 	}
 	o.step = newStep(t.event, func(s *event.State) (*event.Effects, error) {
 		d, err := current(s, t, event.InProgress)
@@ -140,4 +142,9 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		s.UpdatedBy, s.UpdatedAt = h.Service, now
 		return effects, nil
 	})
+	o.step.Bytes = size
 }
+
+// followUpBytes is about how much the store keeps of a follow-up event beside
+// its payload.
+const followUpBytes = 1 << 10

@@ -12,14 +12,17 @@ import (
 // Accept stores events in one transaction and returns once they are on disk.
 // An event that is there already is not stored again: see [event.Admission].
 // Times are kept to the microsecond. Errors: [ErrBroken] and [ErrClosed]; then nothing
-// is known to be stored. An event without table or status is refused with all
+// is known to be stored. [ErrFull]; then nothing is. An event without table or status is refused with all
 // that came with it, and nothing is stored.
 func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 	heads, weight, err := encodeHeads(admissions)
 	if err != nil {
 		return err
 	}
-	return db.do(ctx, weight, func(t *transaction) error { return t.admitAll(admissions, heads) })
+	return db.hand(ctx, &operation{
+		weight: weight, events: len(admissions), intake: true,
+		apply: func(t *transaction) error { return t.admitAll(admissions, heads) },
+	})
 }
 
 // encodeHeads does before anything is written what can fail. It returns the
@@ -95,10 +98,15 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 
 // store writes a new event.
 func (t *transaction) store(b *segmentBuckets, seq uint64, head []byte, a *event.Admission) error {
-	if err := t.heads.append(b.heads, seq, head); err != nil {
+	if err := t.bodies.append(b.payloads, seq, a.Payload); err != nil {
 		return err
 	}
-	if err := t.bodies.append(b.payloads, seq, a.Payload); err != nil {
+	return t.storeHead(b, seq, head, a)
+}
+
+// storeHead writes a new event but for its payload.
+func (t *transaction) storeHead(b *segmentBuckets, seq uint64, head []byte, a *event.Admission) error {
+	if err := t.heads.append(b.heads, seq, head); err != nil {
 		return err
 	}
 	offset := uint32(seq - b.first) // below segmentEvents

@@ -169,7 +169,7 @@ func TestDamagedLineAwaitsNothing(t *testing.T) {
 	accept(t, db, newAdmission(event.Request, "q", "b"), newAdmission(event.Request, "q2", "b"))
 	send(t, db, 1, t0)
 	send(t, db, 2, t0)
-	if err := db.bolt.Update(func(tx *bolt.Tx) error {
+	if err := harm(db, func(tx *bolt.Tx) error {
 		return flip(tx.Bucket(bucketAwaiting), awaitingKey(0, 1, 0), 6)
 	}); err != nil {
 		t.Fatal(err)

@@ -13,12 +13,15 @@ import (
 //
 //	version 1 | count u32 | count × (end u32, crc32c u32) | records…
 //
-// end is where the record ends, counted from the start of the records.
+// end is where the record ends, counted from the start of the records. A record
+// that retention took out has no bytes and, where the checksum stood, removedMark:
+// no record without bytes has that checksum.
 const blockVersion = 1
 
 const (
 	blockHeader = 5
 	blockEntry  = 8
+	removedMark = ^uint32(0)
 	// maxBlock bounds an encoded block of several records. bbolt puts at least
 	// two values into a page with its overflow, and copies the last of them with
 	// every commit that adds one: larger blocks cost more to append to, smaller
@@ -108,8 +111,11 @@ func blockCount(v []byte) (uint64, error) {
 // blockRecord returns the i-th record of an encoded block. It aliases v.
 func blockRecord(v []byte, i uint64) ([]byte, error) {
 	n, err := blockCount(v)
-	if err != nil || i >= n {
+	if err != nil {
 		return nil, errDamaged
+	}
+	if i >= n {
+		return nil, errAbsent
 	}
 	var start uint64
 	e := v[blockHeader+blockEntry*i:]
@@ -122,8 +128,55 @@ func blockRecord(v []byte, i uint64) ([]byte, error) {
 		return nil, errDamaged
 	}
 	r := body[start:end]
+	if len(r) == 0 && binary.LittleEndian.Uint32(e[4:]) == removedMark {
+		return nil, errRemoved
+	}
 	if checksum(r) != binary.LittleEndian.Uint32(e[4:]) {
 		return nil, errDamaged
 	}
 	return r, nil
+}
+
+// blockRemoved reports whether retention took the i-th record of a block, which
+// has one.
+func blockRemoved(v []byte, i int) bool {
+	end, start := v[blockHeader+blockEntry*i:], uint32(0)
+	if i > 0 {
+		start = binary.LittleEndian.Uint32(v[blockHeader+blockEntry*(i-1):])
+	}
+	return binary.LittleEndian.Uint32(end) == start && binary.LittleEndian.Uint32(end[4:]) == removedMark
+}
+
+// blockWithout returns an encoded block without the records that are gone. left
+// is how many records it still has, took how many it had before and has no more.
+// What is damaged in it stays as it is.
+func blockWithout(v []byte, gone func(i uint64) bool) (out []byte, left, took int, err error) {
+	n, err := blockCount(v)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	head := blockHeader + blockEntry*n
+	body := v[head:]
+	out = append(make([]byte, 0, len(v)), v[:head]...)
+	var start uint64
+	for i := range n {
+		e := out[blockHeader+blockEntry*i:]
+		end := uint64(binary.LittleEndian.Uint32(e))
+		if start > end || end > uint64(len(body)) {
+			return nil, 0, 0, errDamaged
+		}
+		was := start == end && binary.LittleEndian.Uint32(e[4:]) == removedMark
+		switch {
+		case was:
+		case gone(i):
+			took++
+			binary.LittleEndian.PutUint32(e[4:], removedMark)
+		default:
+			left++
+			out = append(out, body[start:end]...)
+		}
+		binary.LittleEndian.PutUint32(e, uint32(uint64(len(out))-head)) // bounded as the block is
+		start = end
+	}
+	return out, left, took, nil
 }

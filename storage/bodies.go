@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/eventd-io/eventd/event"
@@ -20,6 +21,7 @@ type body struct {
 	CreatedAt     uint64 `cbor:"6,keyasint"`
 	Own           bool   `cbor:"7,keyasint,omitempty"`
 	Body          []byte `cbor:"8,keyasint,omitempty"`
+	Removed       bool   `cbor:"9,keyasint,omitempty"`  // retention took the bytes
 	Row           int    `cbor:"10,keyasint,omitempty"` // with Own: the row that has the bytes
 }
 
@@ -42,6 +44,9 @@ func (b *segmentBuckets) outgoing(seq uint64, row int) ([]byte, error) {
 		return b.payload(seq)
 	}
 	d, err := unpackBody(b.root.Bucket(bucketBodies).Get(noteKey(seq, row-1)))
+	if err == nil && d.Removed {
+		err = errRemoved
+	}
 	if err != nil {
 		return nil, fmt.Errorf("payload %d of event %d: %w", row, seq, err)
 	}
@@ -81,7 +86,7 @@ func encodeBody(p *event.Payload, row int) ([]byte, error) {
 	d := body{
 		Topic: p.Topic, SourceService: p.SourceService, TargetService: p.TargetService,
 		ContentType: p.ContentType, CreatedBy: p.CreatedBy, CreatedAt: micros(p.CreatedAt),
-		Own: p.Body == nil, Body: p.Body,
+		Own: p.Body == nil && !p.Removed, Body: p.Body, Removed: p.Removed,
 	}
 	if d.Own {
 		d.Row = row
@@ -101,13 +106,17 @@ func readBodies(b *segmentBuckets, seq uint64) ([]event.Payload, error) {
 		return nil, err
 	}
 	own, err := b.payload(seq)
-	if err != nil {
+	removed := errors.Is(err, errRemoved)
+	if err != nil && !removed {
 		return nil, err
 	}
-	own = append([]byte{}, own...)
+	if !removed {
+		own = append([]byte{}, own...)
+	}
 	rows := []event.Payload{{
 		EventID: e.ID, Topic: e.Topic, SourceService: e.SourceService, TargetService: e.TargetService,
 		Body: own, ContentType: e.ContentType, CreatedBy: e.CreatedBy, CreatedAt: e.CreatedAt,
+		Removed: removed,
 	}}
 	c := b.root.Bucket(bucketBodies).Cursor()
 	for k, v := c.Seek(noteKey(seq, 0)); len(k) == 12 && binary.BigEndian.Uint64(k) == seq; k, v = c.Next() {
@@ -139,11 +148,12 @@ func decodeBody(v []byte, rows []event.Payload) (p event.Payload, err error) {
 		if d.Row >= len(rows) {
 			return p, errDamaged
 		}
-		d.Body = rows[d.Row].Body
+		d.Body, d.Removed = rows[d.Row].Body, rows[d.Row].Removed
 	}
 	return event.Payload{
 		Topic: d.Topic, SourceService: d.SourceService, TargetService: d.TargetService,
 		Body: d.Body, ContentType: d.ContentType, CreatedBy: d.CreatedBy, CreatedAt: fromMicros(d.CreatedAt),
+		Removed: d.Removed,
 	}, nil
 }
 

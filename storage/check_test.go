@@ -48,7 +48,7 @@ func TestCheckFinds(t *testing.T) {
 		{"payloads of no event", of(bucketPayloads, func(b *bolt.Bucket) error {
 			k, v := b.Cursor().Last()
 			return b.Put(key8(binary.BigEndian.Uint64(k)+100), v)
-		}), "payloads of event 116 where 21 is next"},
+		}), "payloads of 110 events; want 10 at most"},
 		{"payload row", of(bucketBodies, func(b *bolt.Bucket) error { return flip(b, noteKey(13, 0), 6) }), "payloads of event 13: damaged record"},
 		{"payload row of no event", of(bucketBodies, func(b *bolt.Bucket) error { return b.Put(noteKey(4711, 0), []byte{}) }), "segment 11: bodies of event 4711"},
 		{"timeline", of(bucketNotes, func(b *bolt.Bucket) error { return flip(b, noteKey(13, 0), 9) }), "entry 0 of the timeline of event 13: damaged record"},

@@ -21,6 +21,7 @@ func TestChild(t *testing.T) {
 	children := map[string]func(t *testing.T, path string){
 		"lock": childLock, "load": childLoad, "full": childFull, "shrink": childShrink,
 		"compact": childCompact, "compact again and again": childCompactAgain,
+		"remove": childRemove,
 	}
 	mode := os.Getenv(childMode)
 	if mode == "" {

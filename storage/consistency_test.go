@@ -11,6 +11,12 @@ import (
 // together: what bbolt's own check of the pages finds, and what [Check] does.
 // Events under quarantine are left out. The file is not changed.
 func Inconsistencies(path string) (problems []string, err error) {
+	return inconsistencies(path, false)
+}
+
+// inconsistencies is Inconsistencies of a store that retention may have taken
+// events from.
+func inconsistencies(path string, thinned bool) (problems []string, err error) {
 	b, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 	if err != nil {
 		return nil, err

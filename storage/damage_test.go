@@ -17,6 +17,14 @@ import (
 // openDamaged opens a copy of a filled store after it was damaged through bbolt.
 // In it, seqs 1, 4, 7 … are IN_PROGRESS for h and ERROR for h2, the others
 // UNPROCESSED for both.
+// harm writes to the file of an open store past its writer, while the file is not
+// extended.
+func harm(db *DB, f func(*bolt.Tx) error) error {
+	db.extending.Lock()
+	defer db.extending.Unlock()
+	return db.bolt.Update(f)
+}
+
 func openDamaged(t *testing.T, harm func(tx *bolt.Tx) error) *DB {
 	t.Helper()
 	path := fillStore(t)

@@ -56,12 +56,15 @@ type Options struct {
 	Path         string        // the file; its folder is made if it is missing
 	LockTimeout  time.Duration // how long to wait for another process; 0: 5s
 	DedupeWindow time.Duration // how long an id is known again; 0: 24h, negative: not at all
+	Retention    Retention     // how long what has ended is kept
+	MaxSize      int64         // bytes that may be in use; 0: as many as fit on the disk
 	Log          zerolog.Logger
 	Observer     Observer
 
 	segmentEvents uint32        // 0: segmentEvents; tests make it small
 	queryTime     time.Duration // 0: queryTime; how long a page is looked for
 	compactAbove  int64         // 0: compactAbove; tests make it small
+	age           time.Duration // of a segment that is closed
 }
 
 type noObserver struct{}
@@ -97,9 +100,16 @@ type DB struct {
 	extender   *os.File
 	extending  sync.Mutex   // no commit writes to the file while it is extended
 	used, end  atomic.Int64 // bytes of the file: in use, and with what lies ready
+	secured    int64        // up to where space for the file is set aside; extending guards it
 	extendC    chan struct{}
 	released   atomic.Int64 // when the mapping was let go of, in ns
 	background sync.WaitGroup
+
+	freeBytes, occupied atomic.Int64 // inside the file: reusable, and in use but for those
+	fullMu              sync.Mutex   // of those who change fullness
+	fullness            atomic.Pointer[fullness]
+	fullC               chan struct{}
+	crowded             chan struct{} // asks to remove before the time
 
 	failure     atomic.Pointer[error]
 	stuck       atomic.Bool // a transaction could be neither committed nor rolled back
@@ -147,6 +157,7 @@ func Open(o Options) (*DB, error) {
 	if o.compactAbove == 0 {
 		o.compactAbove = compactAbove
 	}
+	o.age = o.policy().segmentAge()
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
@@ -157,10 +168,11 @@ func Open(o Options) (*DB, error) {
 	db := &DB{
 		options: o, log: o.Log, observer: o.Observer, bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames(),
 		operations: make(chan *operation, maxGroup), patience: time.NewTimer(0), closing: make(chan struct{}),
-		extendC: make(chan struct{}, 1),
+		extendC: make(chan struct{}, 1), fullC: make(chan struct{}, 1), crowded: make(chan struct{}, 1),
 		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
 	}
 	db.segments.Store(&[]*segment{})
+	db.fullness.Store(&fullness{})
 	if err = db.load(); err == nil {
 		db.extender, err = os.OpenFile(o.Path, os.O_RDWR, 0)
 	}
@@ -168,9 +180,14 @@ func Open(o Options) (*DB, error) {
 		_ = b.Close()
 		return nil, err
 	}
+	if err := db.measureFirst(); err != nil {
+		_ = b.Close()
+		return nil, err
+	}
 	go db.write()
 	db.background.Go(db.extend)
 	db.background.Go(db.summarize)
+	db.background.Go(db.retain)
 	db.sealFull()
 	return db, nil
 }

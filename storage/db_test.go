@@ -44,7 +44,10 @@ func openTest(t testing.TB, path string, change ...func(*Options)) *DB {
 		if err := db.Close(); err != nil && !errors.Is(err, ErrClosed) {
 			t.Errorf("close: %v", err)
 		}
-		checkFile(t, path)
+		problems, err := inconsistencies(path, o.Retention != Retention{} || o.MaxSize > 0)
+		if err != nil || len(problems) > 0 {
+			t.Errorf("check: %v, %q", err, problems)
+		}
 	})
 	return db
 }

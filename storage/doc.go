@@ -30,6 +30,8 @@
 //	  ids        written once, in order, when the segment is full: hash -> seq
 //	  filter     written with ids: tells without reading them what they do not hold,
 //	             and in summary which names no event of the segment has
+//	dropped    segments that are no longer part of the store and are being deleted;
+//	           there only once something was
 //
 // # Working data
 //
@@ -64,6 +66,14 @@
 //     in the way bbolt walks its pages: a branch page within a segment or an index
 //     that leads back to itself (the walk never ends), a damaged list of free pages
 //     that looks right, and keys, which have no checksum.
+//   - Retention takes what has ended and nothing else: it looks in read transactions
+//     (survey.go) and each removal looks again in the writer, at the state and at
+//     the outbox, before it removes. A whole segment leaves the store in one
+//     transaction, by being moved under dropped, and is deleted from there in
+//     pieces. Of an event removed singly the ids may stay in the index, and its
+//     places in blocks are marked; without a state there is no event.
+//   - Space on the disk is made sure of before a transaction begins (space.go).
+//     There may be none for new events while there still is for steps.
 //
 // # Reading order
 //
@@ -71,8 +81,9 @@
 // commit) and snapshot.go (reading); accept.go and update.go (the two
 // operations), redrives.go (many of them, as a job); segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and
-// summary.go (lists by filter); working.go (working data); record.go, head.go and
-// state.go (bytes).
+// summary.go (lists by filter); working.go (working data); retention.go (what goes when),
+// retain.go (the worker), survey.go and remove.go; space.go and extend.go (the
+// disk); record.go, head.go and state.go (bytes).
 //
 // The commands for a file that nobody writes to: pages.go (its trees as bytes),
 // check.go, copy.go and compact.go, dumpline.go (the format of a dump), dump.go,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
@@ -164,6 +165,9 @@ func (x *dumper) lastOf(b *segmentBuckets) uint64 {
 // event returns a whole event as far as it can be read; nil when not even its
 // head can: then nobody knows what it is.
 func (x *dumper) event(b *segmentBuckets, seq uint64) *dumpEvent {
+	if b.gone(seq) {
+		return nil
+	}
 	e, err := b.event(seq)
 	if err != nil {
 		x.lose("event %d: %v; it is left out", seq, err)
@@ -179,13 +183,14 @@ func (x *dumper) event(b *segmentBuckets, seq uint64) *dumpEvent {
 	case s.spilled > 0:
 		x.notes(b, seq, s)
 	}
-	if bodyErr != nil {
+	removed := errors.Is(bodyErr, errRemoved)
+	if bodyErr != nil && !removed {
 		x.lose("event %d (%s): payload: %v; it stands without it, as ERROR quarantined where it was not final", seq, e.ID, bodyErr)
 		s.withhold(bodyErr)
 		x.left[seq] = true
 	}
 	d := dumpOf(e, &s.State, body)
-	d.Sent = x.sent(b, seq, e.ID)
+	d.Removed, d.Sent = removed, x.sent(b, seq, e.ID)
 	return d
 }
 

@@ -160,6 +160,8 @@ func fillValue(t *testing.T, v reflect.Value, n *int) {
 		fillValue(t, v.Index(1), n)
 	case v.Kind() == reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{"k": "v", "\xff": "\x00\xff"}))
+	case v.Kind() == reflect.Bool:
+		v.SetBool(true)
 	case v.CanInt():
 		v.SetInt(int64(*n))
 	case v.CanUint():

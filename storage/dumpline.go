@@ -61,6 +61,7 @@ type dumpEvent struct {
 	Deliveries    []dumpShare   `json:"deliveries,omitempty"`
 	Timeline      []dumpStep    `json:"timeline,omitempty"`
 	Payload       dumpBody      `json:"payload"`
+	Removed       bool          `json:"payload_removed,omitempty"` // by retention
 	Sent          []dumpPayload `json:"sent,omitempty"`
 	PayloadRow    int           `json:"payload_row,omitempty"` // which of sent goes out, from 1; 0 for payload
 }
@@ -107,7 +108,8 @@ type dumpPayload struct {
 	CreatedBy     text      `json:"created_by,omitempty"`
 	CreatedAt     instant   `json:"created_dttm"`
 	Body          *dumpBody `json:"payload,omitempty"`
-	Row           int       `json:"row,omitempty"` // without a body: the row that has it
+	Row           int       `json:"row,omitempty"`             // without a body: the row that has it
+	Removed       bool      `json:"payload_removed,omitempty"` // by retention
 }
 
 // dumpPublication is an outbox row. Without a body it is the event's own.

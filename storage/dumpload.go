@@ -271,7 +271,7 @@ func prepareEvent(d *dumpEvent) (func(*transaction) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(t *transaction) error { return t.loadEvent(a, head, d.Sent) }, nil
+	return func(t *transaction) error { return t.loadEvent(a, head, d) }, nil
 }
 
 func prepareEntry(d *dumpEntry) (func(*transaction) error, error) {
@@ -312,18 +312,24 @@ func (t *transaction) loadEntry(d *dumpEntry) error {
 }
 
 // loadEvent stores an event under the seq that it had.
-func (t *transaction) loadEvent(a *event.Admission, head []byte, sent []dumpPayload) error {
+func (t *transaction) loadEvent(a *event.Admission, head []byte, d *dumpEvent) error {
 	seq := a.Event.Seq
 	b, err := t.roomFor(seq, a.Event.CreatedAt)
 	if err != nil {
 		return err
 	}
 	t.db.nextSeq = seq + 1
-	if err := t.store(b, seq, head, a); err != nil {
+	if d.Removed {
+		// No block reaches an event whose payload is gone.
+		err = errors.Join(t.bodies.flush(b.payloads), t.storeHead(b, seq, head, a))
+	} else {
+		err = t.store(b, seq, head, a)
+	}
+	if err != nil {
 		return err
 	}
-	for i := range sent {
-		if err := t.addBodies(b, seq, sent[i].Row, []event.Payload{sent[i].payload()}); err != nil {
+	for i := range d.Sent {
+		if err := t.addBodies(b, seq, d.Sent[i].Row, []event.Payload{d.Sent[i].payload()}); err != nil {
 			return err
 		}
 	}
@@ -335,7 +341,7 @@ func (t *transaction) loadEvent(a *event.Admission, head []byte, sent []dumpPayl
 // time, as where it passes while events come in.
 func (t *transaction) roomFor(seq uint64, created time.Time) (_ *segmentBuckets, err error) {
 	last := t.db.lastSegment()
-	if last == nil || seq != t.db.nextSeq || last.full(created, t.db.options.segmentEvents) {
+	if last == nil || seq != t.db.nextSeq || last.full(created, &t.db.options) {
 		return t.newSegment(seq, created)
 	}
 	if t.current == nil {

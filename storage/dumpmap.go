@@ -102,7 +102,7 @@ func (d *dumpEvent) state() event.State {
 func (d *dumpPayload) payload() event.Payload {
 	p := event.Payload{
 		Topic: string(d.Topic), SourceService: string(d.SourceService), TargetService: string(d.TargetService),
-		ContentType: string(d.ContentType), CreatedBy: string(d.CreatedBy), CreatedAt: d.CreatedAt.Time,
+		ContentType: string(d.ContentType), CreatedBy: string(d.CreatedBy), CreatedAt: d.CreatedAt.Time, Removed: d.Removed,
 	}
 	if d.Body != nil {
 		p.Body = append([]byte{}, *d.Body...) // not nil: that is the event's own
@@ -119,9 +119,9 @@ func decodeRow(v []byte) (p dumpPayload, err error) {
 	p = dumpPayload{
 		Topic: text(d.Topic), SourceService: text(d.SourceService), TargetService: text(d.TargetService),
 		ContentType: text(d.ContentType), CreatedBy: text(d.CreatedBy), CreatedAt: instant{fromMicros(d.CreatedAt)},
-		Row: d.Row,
+		Row: d.Row, Removed: d.Removed,
 	}
-	if !d.Own {
+	if !d.Own && !(d.Removed && d.Body == nil) {
 		b := dumpBody(d.Body)
 		p.Body = &b
 	}

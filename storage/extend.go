@@ -1,6 +1,9 @@
 package storage
 
-import "time"
+import (
+	"os"
+	"time"
+)
 
 // The file is extended ahead of need with zeros that are on disk already.
 // Otherwise nearly every commit would be the first to write some of its pages,
@@ -14,8 +17,7 @@ const (
 	// burst is how much a commit of many events grows the file by, to whom a longer
 	// sync is nothing: zeros would then be bytes written for no one.
 	burst = 32 << 10
-	// extendPause follows a failure, as of a full disk: what does not fit is for
-	// a commit to report.
+	// extendPause follows a failure, as of a full disk.
 	extendPause = time.Second
 )
 
@@ -43,6 +45,9 @@ func (db *DB) extend() {
 			return
 		case <-db.extendC:
 		}
+		if db.fullness.Load().disk {
+			db.heal()
+		}
 		err := db.extendOnce(zeros)
 		if err == nil {
 			continue
@@ -56,6 +61,20 @@ func (db *DB) extend() {
 	}
 }
 
+// heal waits until the disk is full no more.
+func (db *DB) heal() {
+	for db.fullness.Load().disk {
+		select {
+		case <-db.written:
+			return
+		case <-time.After(spacePause):
+		}
+		if err := db.feed(); err != nil {
+			return
+		}
+	}
+}
+
 // extendOnce extends the file by as much as is missing. Each piece is on disk
 // before the next is written: a commit syncs whatever of the file is not.
 func (db *DB) extendOnce(zeros []byte) error {
@@ -65,13 +84,9 @@ func (db *DB) extendOnce(zeros []byte) error {
 			return nil
 		default:
 		}
-		size, grown, err := db.extendBy(zeros)
-		if err != nil {
+		grown, err := db.extendBy(zeros)
+		if err != nil || !grown {
 			return err
-		}
-		if !grown {
-			db.end.Store(size)
-			return nil
 		}
 		if err := db.extender.Sync(); err != nil {
 			return err
@@ -79,20 +94,39 @@ func (db *DB) extendOnce(zeros []byte) error {
 	}
 }
 
-// extendBy adds a piece to the end of the file if there is too little behind
-// what is in use, and returns the file's size before. No commit runs meanwhile: what
-// lies behind the end is nobody's.
-func (db *DB) extendBy(zeros []byte) (size int64, grown bool, err error) {
+// extendBy writes a piece behind what is in use and what lies ready, if that is
+// too little. No commit runs meanwhile: what lies behind what is in use is
+// nobody's.
+func (db *DB) extendBy(zeros []byte) (grown bool, err error) {
 	db.extending.Lock()
 	defer db.extending.Unlock()
-	fi, err := db.extender.Stat()
+	high, err := db.highWater()
 	if err != nil {
-		return 0, false, err
+		return false, err
 	}
-	size = fi.Size()
-	if used := db.used.Load(); size-used >= ahead(used) {
-		return size, false, nil
+	start := max(db.end.Load(), high)
+	if start-high >= ahead(high) {
+		return false, nil
 	}
-	_, err = db.extender.WriteAt(zeros, size)
-	return size, true, err
+	if _, err = db.extender.WriteAt(zeros, start); err != nil {
+		return false, err
+	}
+	db.end.Store(start + int64(len(zeros)))
+	return true, nil
+}
+
+// appendZeros makes a file as long as it is to be.
+func appendZeros(f *os.File, to int64) error {
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	zeros := make([]byte, extendPiece)
+	for at := fi.Size(); at < to; {
+		n, err := f.WriteAt(zeros[:min(to-at, extendPiece)], at)
+		if at += int64(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }

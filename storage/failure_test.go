@@ -133,7 +133,8 @@ func TestStuckTransaction(t *testing.T) {
 	openTest(t, path)
 }
 
-// TestFullDisk lets a child run into a limit on the size of files.
+// TestFullDisk lets a child run into a limit on the size of files: it goes on
+// without taking new events.
 func TestFullDisk(t *testing.T) {
 	path := storePath(t)
 	c := startChild(t, "full", path)
@@ -147,6 +148,9 @@ func TestFullDisk(t *testing.T) {
 		t.Fatalf("child: %v", err)
 	}
 	db := openTest(t, path)
+	if n := db.Counts()[event.Inbound][event.InProgress]; n != acknowledged {
+		t.Errorf("%d events have the step that each took; want %d", n, acknowledged)
+	}
 	list, _, err := db.List(ctx, event.Filter{}, event.Page{Limit: 10_000})
 	if err != nil || acknowledged == 0 || len(list) != acknowledged {
 		t.Errorf("List = %d events, %v; want the %d that were acknowledged", len(list), err, acknowledged)
@@ -183,11 +187,46 @@ func childFull(t *testing.T, path string) {
 		}
 		fmt.Println("accepted", i)
 	}
-	if !errors.Is(err, ErrBroken) {
-		t.Errorf("Accept on a full disk: %v; want %v", err, ErrBroken)
+	if !errors.Is(err, ErrFull) || !errors.Is(err, event.ErrUnavailable) || db.Full() == "" {
+		t.Errorf("Accept on a full disk: %v; want %v; Full = %q", err, ErrFull, db.Full())
 	}
-	wantBroken(t, db)
+	stepAll(t, db)
+	limitFiles(t, 80<<20)
+	<-db.FullChanged() // that it is full
+	<-db.FullChanged() // that it is not
+	if why := db.Full(); why != "" {
+		t.Errorf("Full with space again: %q", why)
+	}
+	accept(t, db, a)
+	stepAll(t, db)
+	fmt.Println("accepted", len(events(t, db)))
 	within(t, "Close", func() { _ = db.Close() })
+}
+
+// stepAll begins an attempt of every event that waits, on its own.
+func stepAll(t *testing.T, db *DB) {
+	t.Helper()
+	for _, e := range events(t, db) {
+		if e.Status != event.Unprocessed {
+			continue
+		}
+		u := &event.Update{Seq: e.Seq, Step: func(s *event.State) (*event.Effects, error) {
+			s.Deliveries[0].Status = event.InProgress
+			return nil, nil
+		}}
+		if err := db.Update(ctx, u); err != nil || u.Err != nil {
+			t.Errorf("step of event %d on a full disk: %v, %v", e.Seq, err, u.Err)
+		}
+	}
+}
+
+func events(t *testing.T, db *DB) []event.Record {
+	t.Helper()
+	list, _, err := db.List(ctx, event.Filter{}, event.Page{Limit: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // TestFileCutShortUnderTheStore: reading what is gone from a file in use is a

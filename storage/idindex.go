@@ -139,6 +139,15 @@ func seal(entries []idEntry) (*sealedIndex, *xorfilter.BinaryFuse8, error) {
 	return s, filter, nil
 }
 
+// size returns how many bytes are written of it.
+func (s *sealedIndex) size() int {
+	n := len(s.filter)
+	for _, b := range s.blocks {
+		n += len(b)
+	}
+	return n
+}
+
 func (s *sealedIndex) write(ids *bolt.Bucket) error {
 	ids.FillPercent = 1
 	for i, b := range s.blocks {

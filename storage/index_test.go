@@ -228,7 +228,7 @@ func TestSegmentIsFullByItsAge(t *testing.T) {
 		{1, now.Add(time.Hour), false}, // the clock was set back
 	} {
 		s := &segment{info: segmentInfo{events: c.events, created: micros(c.created)}}
-		if got := s.full(now, 10); got != c.want {
+		if got := s.full(now, &Options{segmentEvents: 10, age: segmentAge}); got != c.want {
 			t.Errorf("segment of %d events, %s old: full %t; want %t", c.events, now.Sub(c.created), got, c.want)
 		}
 	}

@@ -169,17 +169,23 @@ func openWithoutTree(t *testing.T, bucket []byte) *DB {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+	zeroTree(t, path, bucket)
+	if db, err = Open(Options{Path: path, segmentEvents: treeSegment}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// zeroTree zeroes the page that leads to a bucket of the first segment.
+func zeroTree(t *testing.T, path string, bucket []byte) {
+	t.Helper()
 	var root uint64
 	editStore(t, path, func(tx *bolt.Tx) error {
 		root = uint64(tx.Bucket(bucketSegments).Bucket(key8(1)).Bucket(bucket).RootPage())
 		return nil
 	})
 	zeroPage(t, path, root)
-	if db, err = Open(Options{Path: path, segmentEvents: treeSegment}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
 }
 
 // TestDamagedTreeOfOneSegment loses the heads, payloads or states of a segment:

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -21,7 +22,8 @@ func (db *DB) Get(ctx context.Context, seq uint64) (rec event.Record, err error)
 
 // Payload returns the bytes that go out with an event: those it came with, or
 // those that a redrive has put in their place. They are a copy.
-// [ErrQuarantined]: they are damaged.
+// Errors: [ErrQuarantined] when they are damaged, [event.ErrPayloadRemoved] when
+// retention took them.
 func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
 		b, err := r.of(seq)
@@ -36,6 +38,7 @@ func (db *DB) Payload(ctx context.Context, seq uint64) (body []byte, err error) 
 }
 
 // Payloads returns the payload rows of an event, the one it came with first.
+// Those whose bytes retention took say so: [event.Payload.Removed].
 // [ErrQuarantined]: one of them is damaged; those before it are returned.
 func (db *DB) Payloads(ctx context.Context, seq uint64) (rows []event.Payload, err error) {
 	err = db.view(ctx, func(r *snapshot) error {
@@ -62,8 +65,11 @@ func (r *snapshot) outgoing(b *segmentBuckets, seq uint64) (p []byte, err error)
 
 // quarantined names the event whose record turned out to be damaged.
 func quarantined(seq uint64, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, errRemoved):
+		return fmt.Errorf("event %d: %w", seq, event.ErrPayloadRemoved)
 	}
 	return fmt.Errorf("event %d: %w: %w", seq, ErrQuarantined, err)
 }
@@ -107,9 +113,14 @@ func (r *snapshot) record(seq uint64) (rec event.Record, err error) {
 func (r *snapshot) state(b *segmentBuckets, seq uint64) *state {
 	s, err := b.state(seq, r.db.names)
 	if err != nil {
-		s = &state{}
-		s.damage(err)
+		return damaged(err)
 	}
+	return s
+}
+
+func damaged(err error) *state {
+	s := &state{}
+	s.damage(err)
 	return s
 }
 

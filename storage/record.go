@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"time"
@@ -10,6 +11,12 @@ import (
 
 // errDamaged is what every decoder returns for bytes that are not what was written.
 var errDamaged = errors.New("damaged record")
+
+// errAbsent is what reading a record gives where no block reaches.
+var errAbsent = fmt.Errorf("%w: it is not there", errDamaged)
+
+// errRemoved is what reading a record gives that retention took out.
+var errRemoved = errors.New("removed by retention")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"slices"
 
 	"github.com/eventd-io/eventd/event"
@@ -128,7 +129,13 @@ func (x *scanner) match(p *probe, seq uint64) (rec event.Record, ok bool) {
 	if !x.admits(p, seq) {
 		return rec, false
 	}
-	s := x.snapshot.state(x.b, seq)
+	s, err := x.b.state(seq, x.db.names)
+	if errors.Is(err, event.ErrNotFound) {
+		return rec, false // removed by retention
+	}
+	if err != nil {
+		s = damaged(err)
+	}
 	if !selectsState(p.f, &s.State) || p.f.Table != 0 && s.table != 0 && s.table != p.f.Table {
 		return rec, false
 	}

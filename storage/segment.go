@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -13,7 +14,8 @@ import (
 )
 
 // A segment is full at segmentEvents events, or when it is older than
-// segmentAge and something new arrives: the unit in which history is dropped.
+// segmentAge, sooner where retention is short: see [policy.segmentAge]. It is
+// the unit in which history is dropped.
 const (
 	segmentEvents = 1 << 16
 	segmentAge    = 6 * time.Hour
@@ -103,9 +105,9 @@ func (s *segment) publish() {
 	s.seen.Store(&info)
 }
 
-func (s *segment) full(now time.Time, events uint32) bool {
-	return s.info.events >= events ||
-		s.info.events > 0 && now.Sub(fromMicros(s.info.created)) > segmentAge
+func (s *segment) full(now time.Time, o *Options) bool {
+	return s.info.events >= o.segmentEvents ||
+		s.info.events > 0 && now.Sub(fromMicros(s.info.created)) > o.age
 }
 
 // Names of the buckets in a segment.
@@ -214,13 +216,25 @@ func blockOf(b *bolt.Bucket, seq uint64) (first uint64, block []byte, err error)
 		k, v = c.Prev()
 	}
 	if len(k) != 8 {
-		return 0, nil, errDamaged
+		return 0, nil, errAbsent
 	}
 	return binary.BigEndian.Uint64(k), v, nil
 }
 
-func (b *segmentBuckets) head(seq uint64) ([]byte, error)    { return fromBlocks(b.heads, seq) }
-func (b *segmentBuckets) payload(seq uint64) ([]byte, error) { return fromBlocks(b.payloads, seq) }
+func (b *segmentBuckets) head(seq uint64) ([]byte, error) { return fromBlocks(b.heads, seq) }
+
+// payload returns the bytes an event came with, errRemoved when retention took
+// them. That happens only to what has ended: of anything else they are damaged.
+func (b *segmentBuckets) payload(seq uint64) ([]byte, error) {
+	p, err := fromBlocks(b.payloads, seq)
+	if errors.Is(err, errAbsent) || errors.Is(err, errRemoved) {
+		if s, e := b.status(seq); e == nil && s.Final() {
+			return nil, errRemoved
+		}
+		return nil, errDamaged
+	}
+	return p, err
+}
 
 func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
 	h, err := b.head(seq)
@@ -234,16 +248,41 @@ func (b *segmentBuckets) event(seq uint64) (*event.Event, error) {
 	return e, nil
 }
 
+// gone reports whether retention took an event: there is neither a state nor a
+// head. Where one of them is left the other is damaged.
+func (b *segmentBuckets) gone(seq uint64) bool {
+	if b.has(seq) {
+		return false
+	}
+	_, err := b.head(seq)
+	return errors.Is(err, errRemoved) || errors.Is(err, errAbsent)
+}
+
 // has reports whether there is such an event; also one whose page is damaged is.
 func (b *segmentBuckets) has(seq uint64) (ok bool) {
 	defer func() { ok = ok || recover() != nil }()
 	return b.stateRecord(seq) != nil
 }
 
+// status returns the status of an event without decoding the rest of its state;
+// [event.ErrNotFound] when there is none, or retention took it.
+func (b *segmentBuckets) status(seq uint64) (s event.Status, err error) {
+	defer recoverDamage(&err)
+	v := b.stateRecord(seq)
+	if v == nil {
+		return 0, notFound(seq)
+	}
+	return stateStatus(v)
+}
+
+// state returns the state of an event; [event.ErrNotFound] as for status.
 func (b *segmentBuckets) state(seq uint64, names *names) (s *state, err error) {
 	defer recoverDamage(&err)
-	s, err = decodeState(b.stateRecord(seq), names)
-	if err != nil {
+	v := b.stateRecord(seq)
+	if v == nil {
+		return nil, notFound(seq)
+	}
+	if s, err = decodeState(v, names); err != nil {
 		return nil, fmt.Errorf("state of event %d: %w", seq, err)
 	}
 	return s, nil

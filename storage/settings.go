@@ -16,13 +16,12 @@ import (
 func (db *DB) Info(ctx context.Context) (event.StoreInfo, error) {
 	info := event.StoreInfo{
 		Path: db.options.Path, Outbox: int(db.outboxRows.Load()), Quarantined: int(db.quarantined.Load()),
-		Oldest: map[event.Status]time.Time{},
+		Oldest: map[event.Status]time.Time{}, MaxSize: db.options.MaxSize, Full: db.Full(),
 	}
 	if fi, err := os.Stat(db.options.Path); err == nil {
 		info.Size = fi.Size()
 	}
-	stats := db.bolt.Stats()
-	info.Free = int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize)
+	info.Free = db.free()
 	err := db.view(ctx, func(r *snapshot) error {
 		for _, s := range event.Statuses {
 			if s == event.Completed {

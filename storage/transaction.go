@@ -92,7 +92,10 @@ func (t *transaction) flushBlocks() error {
 // room returns the segment that takes the next event, a new one if need be.
 func (t *transaction) room() (*segmentBuckets, error) {
 	last := t.db.lastSegment()
-	if last != nil && !last.full(t.now, t.db.options.segmentEvents) {
+	if last != nil && !last.full(t.now, &t.db.options) {
+		if last.info.events == 0 {
+			last.info.created = micros(t.now) // its age counts from its first event
+		}
 		if t.current == nil {
 			var err error
 			t.current, err = t.segment(last)
@@ -123,6 +126,7 @@ func (t *transaction) newSegment(first uint64, created time.Time) (*segmentBucke
 	}
 	t.db.addSegment(s)
 	t.buckets[s.first], t.current = b, b
+	t.changed[s] = struct{}{} // it may stay without events
 	return b, nil
 }
 
@@ -138,7 +142,8 @@ func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
 	return b, err
 }
 
-// of returns the buckets that hold an event; [event.ErrNotFound] if none does.
+// of returns the buckets that hold an event, unless retention took it since;
+// [event.ErrNotFound] if none does.
 func (t *transaction) of(seq uint64) (*segmentBuckets, error) {
 	s := t.db.segmentOf(seq)
 	if s == nil || seq-s.first >= uint64(s.info.events) {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,7 +20,11 @@ func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 // UpdateWithin is [DB.Update] for steps that may wait so long for other work to
 // share a commit with. They do not wait once there is any.
 func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
-	return db.hand(ctx, &operation{patience: patience, apply: func(t *transaction) error {
+	weight := 0
+	for _, u := range updates {
+		weight += u.Bytes
+	}
+	return db.hand(ctx, &operation{patience: patience, weight: weight, events: len(updates), apply: func(t *transaction) error {
 		for _, u := range updates {
 			if err := t.update(u); err != nil {
 				return err
@@ -36,12 +41,19 @@ func (t *transaction) update(u *event.Update) error {
 		return nil
 	}
 	s, err := b.state(u.Seq, t.db.names)
+	if errors.Is(err, event.ErrNotFound) {
+		u.Err = err // removed by retention
+		return nil
+	}
 	if err != nil {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, ErrQuarantined)
 		return t.quarantine(u.Seq, err)
 	}
 	old := event.State{Status: s.Status, Deliveries: slices.Clone(s.Deliveries)}
 	effects, heads, err := step(u, &old, &s.State)
+	if err == nil && old.Status.Final() && !s.Status.Final() {
+		err = b.revivable(u.Seq, s.PayloadRow, effects)
+	}
 	if err != nil {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, err)
 		return nil
@@ -99,6 +111,18 @@ func checkStep(old, s *event.State) error {
 	s.Derive()
 	if len(old.Deliveries) == 0 && s.Status != old.Status && !event.CanStep(old.Status, s.Status) {
 		return illegal(old.Status, s.Status)
+	}
+	return nil
+}
+
+// revivable reports an event that has ended and cannot be handled again: what
+// goes out with it is gone, and the step brings nothing in its place.
+func (b *segmentBuckets) revivable(seq uint64, row int, e *event.Effects) error {
+	if e.Payload != nil {
+		return nil
+	}
+	if _, err := b.outgoing(seq, row); errors.Is(err, errRemoved) {
+		return fmt.Errorf("%w: %w", event.ErrPayloadRemoved, event.ErrConflict)
 	}
 	return nil
 }

@@ -267,7 +267,8 @@ func (t *transaction) carryDocuments(s *segment, limit int) (more bool, err erro
 		if limit--; limit < 0 {
 			return true, nil
 		}
-		if err := t.carry(b, binary.BigEndian.Uint64(k), v); err != nil {
+		here := func(seq uint64) bool { return t.db.segmentOf(seq) == s }
+		if err := t.carry(binary.BigEndian.Uint64(k), v, here); err != nil {
 			return false, err
 		}
 		if err := w.Delete(slices.Clone(k)); err != nil {
@@ -277,15 +278,36 @@ func (t *transaction) carryDocuments(s *segment, limit int) (more bool, err erro
 	return false, nil
 }
 
-// carry takes one document out of a segment, if it is still asked for.
-func (t *transaction) carry(from *segmentBuckets, seq uint64, v []byte) error {
+// carryDocument takes the document of an event that is about to be removed to the
+// oldest other event of its conversation.
+func (t *transaction) carryDocument(b *segmentBuckets, seq uint64) error {
+	w := b.root.Bucket(bucketWorking)
+	if w == nil {
+		return nil
+	}
+	v := slices.Clone(w.Get(key8(seq)))
+	if v == nil {
+		return nil
+	}
+	return errors.Join(w.Delete(key8(seq)), t.carry(seq, v, func(other uint64) bool { return other == seq }))
+}
+
+// exists reports whether there is such an event still.
+func (t *transaction) exists(seq uint64) bool {
+	b, err := t.of(seq)
+	return err == nil && b.has(seq)
+}
+
+// carry takes one document to another event, if it is still asked for. going says
+// which events cannot take it.
+func (t *transaction) carry(seq uint64, v []byte, going func(seq uint64) bool) error {
 	d, err := decodeDocument(v)
 	if err != nil {
 		t.db.log.Error().Uint64("seq", seq).Msg("working data is damaged and goes with its segment")
 		return nil
 	}
 	elsewhere := slices.DeleteFunc(t.correlated(d.CorrelationID), func(seq uint64) bool {
-		return t.db.segmentOf(seq) == from.segment
+		return going(seq) || !t.exists(seq)
 	})
 	p, _, err := locate(t, d.CorrelationID, elsewhere)
 	if errors.Is(err, event.ErrNotFound) {

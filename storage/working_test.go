@@ -176,7 +176,7 @@ func TestDamagedWorkingData(t *testing.T) {
 	}
 	defer db.Close()
 	accept(t, db, inConversation("c", "c", "a"), inConversation("d", "d", "b"))
-	if err := db.bolt.Update(func(tx *bolt.Tx) error {
+	if err := harm(db, func(tx *bolt.Tx) error {
 		return errors.Join(flip(segmentBucket(tx, 1).Bucket(bucketWorking), key8(1), 9), flipInBlock(bucketHeads, 2)(tx))
 	}); err != nil {
 		t.Fatal(err)

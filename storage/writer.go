@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -22,6 +23,8 @@ const (
 type operation struct {
 	apply    func(*transaction) error
 	weight   int           // bytes it is about to write
+	events   int           // how many events it touches
+	intake   bool          // it brings events from outside, which may be refused
 	patience time.Duration // how long it may wait for others to share a commit with
 	err      error
 	done     chan struct{}
@@ -64,18 +67,20 @@ func (db *DB) write() {
 		if !ok {
 			return
 		}
-		err := db.broken()
+		rest, err := group, db.broken()
 		if err == nil {
-			if err = db.commit(group); err != nil {
-				err = db.breakdown(err)
-			}
+			rest, err = db.commit(group)
 		}
-		for _, op := range group {
-			op.err = err
-			close(op.done)
+		for _, op := range rest {
+			op.finish(err)
 		}
 		clear(group) // and let go of the payloads
 	}
+}
+
+func (op *operation) finish(err error) {
+	op.err = err
+	close(op.done)
 }
 
 // take waits for an operation and returns it with all that wait behind it.
@@ -129,22 +134,48 @@ func (db *DB) another(patience time.Duration) *operation {
 	return nil
 }
 
-// commit applies a group in one transaction and makes it durable.
-func (db *DB) commit(group []*operation) error {
+// commit applies a group in one transaction and makes it durable. It returns
+// those that are to be answered with its error; those that there is no space for
+// are answered.
+func (db *DB) commit(group []*operation) (rest []*operation, err error) {
 	started := time.Now()
-	tx, err := db.bolt.Begin(true)
-	if err != nil {
-		return fmt.Errorf("begin: %w", err)
+	tx, rest, err := db.begun(group)
+	if tx == nil {
+		return rest, err
 	}
-	t, err := db.apply(tx, group)
+	t, err := db.apply(tx, rest)
 	db.arena.reset()
 	if err != nil {
 		db.rollback(tx)
-		return err
+		return rest, db.breakdown(err)
 	}
 	db.committed(t)
-	db.observer.Commit(time.Since(started), len(group))
-	return nil
+	db.measure()
+	db.observer.Commit(time.Since(started), len(rest))
+	return rest, nil
+}
+
+// begun begins a transaction for those of a group that there is space for. There
+// is none when nothing is left of the group, or the store is closed before there
+// is space.
+func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err error) {
+	for {
+		if tx, err = db.bolt.Begin(true); err != nil {
+			return nil, group, db.breakdown(fmt.Errorf("begin: %w", err))
+		}
+		rest, wait := db.afford(group, tx.Size())
+		if len(rest) > 0 && !wait {
+			return tx, rest, nil
+		}
+		db.rollback(tx)
+		if len(rest) == 0 {
+			return nil, nil, nil
+		}
+		if !db.pause(spacePause) {
+			return nil, rest, fmt.Errorf("%w: %s", ErrFull, db.Full())
+		}
+		group = rest
+	}
 }
 
 func (db *DB) apply(tx *bolt.Tx, group []*operation) (t *transaction, err error) {
@@ -248,7 +279,7 @@ func (db *DB) sealFull() {
 func (db *DB) seal(s *segment) {
 	index, filter, err := seal(s.open.Load().sorted())
 	if err == nil {
-		err = db.do(context.Background(), 0, func(t *transaction) error { return t.putIndex(s, index) })
+		err = db.do(context.Background(), index.size(), func(t *transaction) error { return t.putIndex(s, index) })
 	}
 	switch {
 	case err == nil:
@@ -262,6 +293,9 @@ func (db *DB) seal(s *segment) {
 
 // putIndex writes the index of a segment, in place of one whose filter was damaged.
 func (t *transaction) putIndex(s *segment, index *sealedIndex) error {
+	if !slices.Contains(t.db.segmentList(), s) {
+		return nil // dropped meanwhile
+	}
 	b, err := t.segment(s)
 	if err != nil {
 		return err

@@ -72,6 +72,7 @@ const (
 	EncodingText    = "text"    // payload is a string
 	EncodingBase64  = "base64"  // payload is a string with the bytes in base64
 	EncodingOmitted = "omitted" // payload is null because it is too large
+	EncodingRemoved = "removed" // payload is null because retention removed it
 )
 
 // Payload is one row of the payload table.
@@ -83,7 +84,7 @@ type Payload struct {
 	SourceService string          `json:"source_service"`
 	TargetService string          `json:"target_service"`
 	Payload       json.RawMessage `json:"payload" doc:"The body, as payload_encoding says."`
-	Encoding      string          `json:"payload_encoding" enum:"json,text,base64,omitted" doc:"json: the value itself; text: a string; base64: bytes; omitted: over 256 KiB, get it from …/payload."`
+	Encoding      string          `json:"payload_encoding" enum:"json,text,base64,omitted,removed" doc:"json: the value itself; text: a string; base64: bytes; omitted: over 256 KiB, get it from …/payload; removed: its time was over (store.retention)."`
 	Size          int             `json:"size" doc:"Bytes."`
 	ContentType   string          `json:"content_type"`
 	CreatedBy     string          `json:"created_by"`

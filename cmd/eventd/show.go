@@ -238,6 +238,8 @@ func preview(x wire.Payload) string {
 		if json.Unmarshal(x.Payload, &text) != nil {
 			text = string(x.Payload)
 		}
+	case wire.EncodingRemoved:
+		return "(removed: its time was over)"
 	case wire.EncodingOmitted:
 		return "(large: -payload -n " + strconv.Itoa(x.N) + ")"
 	default:

@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+)
+
+// TestDropIsContinued stops in the middle of a drop, as a crash would: what was
+// dropped is no part of the store, and the next start deletes the rest.
+func TestDropIsContinued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := storePath(t)
+		db := openTest(t, path, keeping(Retention{Completed: time.Hour}, time.Hour))
+		for i := range 25 {
+			a := fresh(fmt.Sprint("id-", i))
+			a.Payload = make([]byte, 100_000) // several pieces
+			accept(t, db, a)
+			end(t, db, a.Event.Seq, event.Completed, nil)
+		}
+		synctest.Wait()
+		k := &keeper{db: db}
+		if ok, err := k.protect(); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		v, err := db.survey(db.segmentList()[0], db.options.policy(), db.now().Add(2*time.Hour))
+		if err != nil || !v.whole {
+			t.Fatalf("survey = %+v, %v; want a segment to drop", v, err)
+		}
+		if err := k.drop(v); err != nil || k.removed.segments != 1 {
+			t.Fatalf("drop: %+v, %v", k.removed, err)
+		}
+		var p *piece
+		if err := db.view(ctx, func(r *snapshot) error { r.nextPiece(nil, &p); return nil }); err != nil || p == nil {
+			t.Fatal(p, err)
+		}
+		if err := k.do(func(t *transaction) error { return t.purge(p) }); err != nil {
+			t.Fatal(err)
+		}
+		if left := ids(t, db); len(left) != 15 || left[0] != "id-10" {
+			t.Errorf("%v are left; want those from id-10 on", left)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if problems, err := inconsistencies(path, true); err != nil || len(problems) > 0 {
+			t.Fatalf("check in the middle of a drop: %v, %q", err, problems)
+		}
+		db = openTest(t, path, keeping(Retention{Failed: time.Hour}, time.Hour))
+		synctest.Wait()
+		if left := ids(t, db); len(left) != 15 {
+			t.Errorf("%d events after the start; want 15", len(left))
+		}
+		_ = db.Close()
+		wantNothingDropped(t, path)
+	})
+}
+
+// TestDropSeesChanges: a segment that changed since it was surveyed stays.
+func TestDropSeesChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openTest(t, storePath(t), keeping(Retention{Completed: time.Hour}, time.Hour))
+		for i := range 11 {
+			a := fresh(fmt.Sprint("id-", i))
+			accept(t, db, a)
+			end(t, db, a.Event.Seq, event.Completed, nil)
+		}
+		synctest.Wait()
+		v, err := db.survey(db.segmentList()[0], db.options.policy(), db.now().Add(2*time.Hour))
+		if err != nil || !v.whole {
+			t.Fatalf("survey = %+v, %v; want a segment to drop", v, err)
+		}
+		u := &event.Update{Seq: 3, Step: func(s *event.State) (*event.Effects, error) {
+			s.Deliveries[0].Status = event.Unprocessed
+			return nil, nil
+		}}
+		if err := db.Update(ctx, u); err != nil || u.Err != nil {
+			t.Fatal(err, u.Err)
+		}
+		k := &keeper{db: db, pending: pending{seqs: map[uint64]struct{}{}}}
+		if err := k.drop(v); err != nil || k.removed.segments != 0 {
+			t.Errorf("drop of a changed segment: %+v, %v", k.removed, err)
+		}
+		for i := range v.events { // nor is one of its events removed singly, but those that ended
+			v.events[i] |= rowGoes
+		}
+		v.work[0] = true
+		if err := k.thin(v); err != nil || k.removed.events != 9 {
+			t.Errorf("thin: %+v, %v; want 9 events removed", k.removed, err)
+		}
+		if left := ids(t, db); len(left) != 2 || left[0] != "id-2" {
+			t.Errorf("%v are left; want id-2, which waits, and the last", left)
+		}
+	})
+}
