@@ -147,6 +147,7 @@ func TestAttemptsOfARemovedHandlerAreSettled(t *testing.T) {
 		gate := newGate()
 		c := only(withPolicy(withConcurrency(handlerTo("h", gate), 3), late))
 		x := newRig(t, c)
+		synctest.Wait() // the dispatcher has looked: what comes first goes first
 		for i := range 4 {
 			x.accept(message(fmt.Sprint("e", i), "A", "{}"))
 		}
