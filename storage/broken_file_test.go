@@ -165,61 +165,65 @@ func noLists(t *testing.T, path string) {
 	}
 }
 
-// TestBrokenFile opens what is no store, or a damaged one: the error says which
-// in one line, and the file is as it was.
-func TestBrokenFile(t *testing.T) {
-	whole := fillStore(t)
-	used := int64(metaOf(t, whole).pages) * testPage
-	truncate := func(size int64) func(t *testing.T, path string) {
-		return func(t *testing.T, path string) {
-			if err := os.Truncate(path, size); err != nil {
-				t.Fatal(err)
-			}
+// brokenFile is a way to break a store, and how opening it is refused then.
+type brokenFile struct {
+	name  string
+	do    func(t *testing.T, path string)
+	want  error
+	words string
+}
+
+func truncateTo(size int64) func(t *testing.T, path string) {
+	return func(t *testing.T, path string) {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
 		}
 	}
-	write := func(text string) func(t *testing.T, path string) {
-		return func(t *testing.T, path string) {
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+}
+
+func replaceBy(text string) func(t *testing.T, path string) {
+	return func(t *testing.T, path string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
-	edit := func(f func(tx *bolt.Tx) error) func(t *testing.T, path string) {
-		return func(t *testing.T, path string) { editStore(t, path, f) }
-	}
-	foreign := func(o bolt.Options) func(t *testing.T, path string) {
-		return func(t *testing.T, path string) {
-			_ = os.Remove(path)
-			o.Timeout = time.Second
-			b, err := bolt.Open(path, 0o600, &o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := errors.Join(b.Update(func(tx *bolt.Tx) error {
-				_, err := tx.CreateBucket([]byte("key"))
-				return err
-			}), b.Close()); err != nil {
-				t.Fatal(err)
-			}
+}
+
+func editBy(f func(tx *bolt.Tx) error) func(t *testing.T, path string) {
+	return func(t *testing.T, path string) { editStore(t, path, f) }
+}
+
+func foreignStore(o bolt.Options) func(t *testing.T, path string) {
+	return func(t *testing.T, path string) {
+		_ = os.Remove(path)
+		o.Timeout = time.Second
+		b, err := bolt.Open(path, 0o600, &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(b.Update(func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucket([]byte("key"))
+			return err
+		}), b.Close()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for _, c := range []struct {
-		name  string
-		harm  func(t *testing.T, path string)
-		want  error
-		words string
-	}{
-		{"empty", truncate(0), ErrCorrupt, "is empty; remove it"},
-		{"one byte", truncate(1), ErrCorrupt, "not an eventd store"},
-		{"part of the first page", truncate(100), ErrCorrupt, "not an eventd store"},
-		{"one page", truncate(testPage), ErrCorrupt, "not an eventd store"},
-		{"a page and a half", truncate(testPage * 3 / 2), ErrCorrupt, "not an eventd store"},
-		{"two pages", truncate(2 * testPage), ErrCorrupt, "truncated: 8192 bytes"},
-		{"half", truncate(used / 2), ErrCorrupt, "truncated"},
-		{"all but a byte", truncate(used - 1), ErrCorrupt, "truncated"},
-		{"short text", write("hello\n"), ErrCorrupt, "not an eventd store"},
-		{"long text", write(strings.Repeat("hello\n", 10_000)), ErrCorrupt, "not an eventd store"},
-		{"zeros", write(string(make([]byte, 1<<16))), ErrCorrupt, "not an eventd store"},
+}
+
+// brokenPages are harms to the pages of a store that uses that many bytes.
+func brokenPages(used int64) []brokenFile {
+	return []brokenFile{
+		{"empty", truncateTo(0), ErrCorrupt, "is empty; remove it"},
+		{"one byte", truncateTo(1), ErrCorrupt, "not an eventd store"},
+		{"part of the first page", truncateTo(100), ErrCorrupt, "not an eventd store"},
+		{"one page", truncateTo(testPage), ErrCorrupt, "not an eventd store"},
+		{"a page and a half", truncateTo(testPage * 3 / 2), ErrCorrupt, "not an eventd store"},
+		{"two pages", truncateTo(2 * testPage), ErrCorrupt, "truncated: 8192 bytes"},
+		{"half", truncateTo(used / 2), ErrCorrupt, "truncated"},
+		{"all but a byte", truncateTo(used - 1), ErrCorrupt, "truncated"},
+		{"short text", replaceBy("hello\n"), ErrCorrupt, "not an eventd store"},
+		{"long text", replaceBy(strings.Repeat("hello\n", 10_000)), ErrCorrupt, "not an eventd store"},
+		{"zeros", replaceBy(string(make([]byte, 1<<16))), ErrCorrupt, "not an eventd store"},
 		{"both meta pages", func(t *testing.T, path string) { zeroPage(t, path, 0); zeroPage(t, path, 1) }, ErrCorrupt, "not an eventd store"},
 		{"root page", func(t *testing.T, path string) { zeroPage(t, path, metaOf(t, path).root) }, ErrCorrupt, "root page"},
 		{"list of free pages", func(t *testing.T, path string) { zeroPage(t, path, metaOf(t, path).freelist) }, ErrCorrupt, "list of free pages"},
@@ -236,23 +240,37 @@ func TestBrokenFile(t *testing.T) {
 		{"list longer than the file", func(t *testing.T, path string) {
 			overwrite(t, path, int64(metaOf(t, path).freelist)*testPage+12, []byte{0xff, 0xff, 0xff, 0xff})
 		}, ErrCorrupt, "list of free pages"},
-		{"another application", foreign(bolt.Options{}), ErrCorrupt, "another application"},
-		{"another application without free list", foreign(bolt.Options{NoFreelistSync: true}), ErrCorrupt, "another application"},
+	}
+}
+
+// brokenContents are harms to what whole pages say.
+func brokenContents() []brokenFile {
+	return []brokenFile{
+		{"another application", foreignStore(bolt.Options{}), ErrCorrupt, "another application"},
+		{"another application without free list", foreignStore(bolt.Options{NoFreelistSync: true}), ErrCorrupt, "another application"},
 		{"ours without free list", noLists, ErrCorrupt, "not written by eventd"},
-		{"another name", edit(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyApplication, []byte("eventx")) }), ErrCorrupt, "another application"},
-		{"newer schema", edit(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, key8(Schema+1)) }), ErrNewer, "schema 2, this program knows up to 1"},
-		{"no schema", edit(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keySchema) }), ErrCorrupt, "schema"},
-		{"schema 0", edit(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, key8(0)) }), ErrCorrupt, "schema"},
-		{"missing bucket", edit(func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketDue) }), ErrCorrupt, "no bucket due"},
-		{"missing part of a segment", edit(func(tx *bolt.Tx) error {
+		{"another name", editBy(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyApplication, []byte("eventx")) }), ErrCorrupt, "another application"},
+		{"newer schema", editBy(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, key8(Schema+1)) }), ErrNewer, "schema 2, this program knows up to 1"},
+		{"no schema", editBy(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keySchema) }), ErrCorrupt, "schema"},
+		{"schema 0", editBy(func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keySchema, key8(0)) }), ErrCorrupt, "schema"},
+		{"missing bucket", editBy(func(tx *bolt.Tx) error { return tx.DeleteBucket(bucketDue) }), ErrCorrupt, "no bucket due"},
+		{"missing part of a segment", editBy(func(tx *bolt.Tx) error {
 			return tx.Bucket(bucketSegments).Bucket(key8(11)).DeleteBucket(bucketHeads)
 		}), ErrCorrupt, "segment 11 is incomplete"},
-		{"damaged name of a handler", edit(func(tx *bolt.Tx) error { return tx.Bucket(bucketNames).Put(key8(0), []byte("h")) }), ErrCorrupt, "names"},
-		{"missing name of a handler", edit(func(tx *bolt.Tx) error { return tx.Bucket(bucketNames).Delete(key8(0)) }), ErrCorrupt, "names"},
-	} {
+		{"damaged name of a handler", editBy(func(tx *bolt.Tx) error { return tx.Bucket(bucketNames).Put(key8(0), []byte("h")) }), ErrCorrupt, "names"},
+		{"missing name of a handler", editBy(func(tx *bolt.Tx) error { return tx.Bucket(bucketNames).Delete(key8(0)) }), ErrCorrupt, "names"},
+	}
+}
+
+// TestBrokenFile opens what is no store, or a damaged one: the error says which
+// in one line, and the file is as it was.
+func TestBrokenFile(t *testing.T) {
+	whole := fillStore(t)
+	used := int64(metaOf(t, whole).pages) * testPage
+	for _, c := range append(brokenPages(used), brokenContents()...) {
 		t.Run(c.name, func(t *testing.T) {
 			path := copyFile(t, whole)
-			c.harm(t, path)
+			c.do(t, path)
 			before := digest(t, path)
 			wantRefused(t, path, c.want, c.words)
 			if digest(t, path) != before {

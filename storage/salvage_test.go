@@ -234,14 +234,18 @@ func harmPage(t *testing.T, path string, random *rand.Rand, id, used int) {
 	}
 }
 
-// TestSalvageOfDamagedRecords loses each kind of record of one event.
-func TestSalvageOfDamagedRecords(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		harm  func(tx *bolt.Tx) error
-		words string
-		check func(t *testing.T, db *DB)
-	}{
+// lostRecord is a way to lose a record, what salvage says of it, and what the
+// new store has in its place.
+type lostRecord struct {
+	name  string
+	harm  func(tx *bolt.Tx) error
+	words string
+	check func(t *testing.T, db *DB)
+}
+
+// recordsOfAnEvent loses each kind of record of one event.
+func recordsOfAnEvent() []lostRecord {
+	return []lostRecord{
 		{"state", func(tx *bolt.Tx) error {
 			return flip(segmentBucket(tx, 5).Bucket(bucketStates), key8(5), 20)
 		}, "event 5 (id-04): state", func(t *testing.T, db *DB) {
@@ -274,6 +278,12 @@ func TestSalvageOfDamagedRecords(t *testing.T) {
 				t.Errorf("Update: %v; want %v", u.Err, event.ErrNotFound)
 			}
 		}},
+	}
+}
+
+// recordsBeside loses what events refer to, and what counts them.
+func recordsBeside() []lostRecord {
+	return []lostRecord{
 		{"outbox", func(tx *bolt.Tx) error { return flip(tx.Bucket(bucketOutbox), key8(3), 7) }, "outbox row 3", func(t *testing.T, db *DB) {
 			rows, err := db.Outbox(ctx, 0, 100)
 			if err != nil || len(rows) != 69 || rows[2].ID != 4 {
@@ -295,7 +305,11 @@ func TestSalvageOfDamagedRecords(t *testing.T) {
 				t.Errorf("Get = %+v, %v; want id-34", rec, err)
 			}
 		}},
-	} {
+	}
+}
+
+func TestSalvageOfDamagedRecords(t *testing.T) {
+	for _, c := range append(recordsOfAnEvent(), recordsBeside()...) {
 		t.Run(c.name, func(t *testing.T) {
 			path, out := fillStore(t), storePath(t)
 			editStore(t, path, c.harm)
