@@ -116,6 +116,9 @@ func (r *Router) settled(o *outcome) {
 	r.observer.DeliveryEnded(h.Name, d.Status, d.Reason, e.Duration)
 	if d.Status == event.Retry {
 		r.alarm.Set(h.Name, d.NextAttempt)
+		if r.dispatcher(h.Name) == nil {
+			r.reconcileSoon() // RETRY, for nobody: it was configured away meanwhile
+		}
 	}
 	line := r.lines.Debug()
 	switch {

@@ -137,13 +137,16 @@ func (js *jobs) advance(ctx context.Context, j *event.Redrive, limit *rate.Limit
 			return err
 		}
 	}
+	// What cannot be read counts as failed and is passed over for good, so a
+	// stop does not end the reading of a batch.
+	ctx = context.WithoutCancel(ctx)
 	var due []string
 	steps, updates := make([]*step, len(list)), make([]*event.Update, len(list))
 	for i := range list {
 		steps[i] = r.jobStep(ctx, j, &list[i], &due)
 		updates[i] = &steps[i].Update
 	}
-	err = r.store.AdvanceRedrive(context.WithoutCancel(ctx), j.ID, func(stored *event.Redrive) {
+	err = r.store.AdvanceRedrive(ctx, j.ID, func(stored *event.Redrive) {
 		tally(stored, updates)
 		if stored.Position = next; next == 0 {
 			stored.Position, stored.State = stored.Last, event.RedriveCompleted

@@ -4,6 +4,8 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,6 +39,10 @@ func newLeases() *leases {
 	return &leases{open: make(map[leaseKey]leased), count: make(map[string]int), wake: make(chan struct{}, 1)}
 }
 
+// leaseSlack is how many entries that are over the queue may hold beside as many
+// as there are open leases.
+const leaseSlack = 1024
+
 // set notes a lease, or a new end of one.
 func (l *leases) set(x leased) {
 	l.mu.Lock()
@@ -47,11 +53,25 @@ func (l *leases) set(x leased) {
 	}
 	l.open[key] = x
 	heap.Push(&l.queue, x)
+	if len(l.queue) > 2*len(l.open)+leaseSlack {
+		l.queue = slices.AppendSeq(l.queue[:0], maps.Values(l.open))
+		heap.Init(&l.queue)
+	}
 	if l.queue[0] == x {
 		select {
 		case l.wake <- struct{}{}:
 		default:
 		}
+	}
+}
+
+// putBack notes a lease again that was taken out, unless it was extended meanwhile.
+func (l *leases) putBack(x leased) {
+	l.mu.Lock()
+	_, known := l.open[leaseKey{x.seq, x.index}]
+	l.mu.Unlock()
+	if !known {
+		l.set(x)
 	}
 }
 
@@ -134,7 +154,7 @@ func (r *Router) expireLeases(ctx context.Context) time.Duration {
 		r.log.Error().Err(err).Int("claims", len(list)).Msg("leases that ran out cannot be ended; trying again")
 		for _, x := range list {
 			x.until = clock().Add(time.Second)
-			r.leases.set(x)
+			r.leases.putBack(x)
 		}
 		return time.Second
 	}
@@ -172,7 +192,12 @@ func (r *Router) expiry(rec *event.Record, x leased, now time.Time) *outcome {
 		return nil
 	}
 	d := rec.Deliveries[x.index]
-	if d.Status != event.InProgress || d.NextAttempt.IsZero() || d.NextAttempt.After(now) {
+	if d.Status != event.InProgress || d.NextAttempt.IsZero() {
+		return nil
+	}
+	if d.NextAttempt.After(now) {
+		x.until = d.NextAttempt // of two extensions the sooner one was noted last
+		r.leases.set(x)
 		return nil
 	}
 	t := &task{event: &rec.Event, index: x.index, delivery: d}

@@ -22,7 +22,7 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 	if err != nil {
 		return rec, err
 	}
-	decided, err := r.targets(ctx, &rec, &o)
+	decided, err := r.targets(context.WithoutCancel(ctx), &rec, &o)
 	if err != nil {
 		return rec, err
 	}

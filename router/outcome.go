@@ -49,9 +49,6 @@ func (d *dispatcher) settle() {
 			return
 		}
 		d.router.logUnsettled(list, d.router.settle(list, patience))
-		if d.router.dispatcher(d.name) == nil {
-			d.router.reconcileSoon() // one may have become RETRY, for nobody
-		}
 	}
 }
 

@@ -144,6 +144,7 @@ func (r *Router) takeUpHeld(x *step) {
 func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err error) {
 	var steps []*step
 	var due []string
+	ctx = context.WithoutCancel(ctx) // what is read in part is routed wrongly
 	w := r.newMemory(ctx)
 	for _, seq := range seqs {
 		rec, err := r.store.Get(ctx, seq)
