@@ -55,14 +55,17 @@ func (t *transaction) await(b *segmentBuckets, seq uint64, s *state, w *event.Aw
 	if w == nil || w.Delivery >= len(s.Deliveries) || t.answered(b, seq) {
 		return nil
 	}
+	return t.putAwaited(s.Deliveries[w.Delivery].Handler, w.Delivery, awaited{seq: seq, created: s.created, sent: w.Sent})
+}
+
+func (t *transaction) putAwaited(handler string, delivery int, a awaited) error {
 	bucket, err := t.tx.CreateBucketIfNotExists(bucketAwaiting)
 	if err != nil {
 		return err
 	}
-	v := binary.BigEndian.AppendUint64(nil, micros(s.created))
-	v = binary.BigEndian.AppendUint64(v, micros(w.Sent))
-	handler := t.db.names.handler(s.Deliveries[w.Delivery].Handler)
-	return bucket.Put(awaitingKey(handler, seq, w.Delivery), sealed(v))
+	v := binary.BigEndian.AppendUint64(nil, micros(a.created))
+	v = binary.BigEndian.AppendUint64(v, micros(a.sent))
+	return bucket.Put(awaitingKey(t.db.names.handler(handler), a.seq, delivery), sealed(v))
 }
 
 // answered reports whether a response has the id of an event.

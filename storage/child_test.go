@@ -19,7 +19,7 @@ const (
 // TestChild is what the test binary does as a child of one of the tests.
 func TestChild(t *testing.T) {
 	children := map[string]func(t *testing.T, path string){
-		"lock": childLock, "load": childLoad, "full": childFull, "shrink": childShrink,
+		"lock": childLock, "load": childLoad, "full": childFull, "pinned": childPinned, "shrink": childShrink,
 		"compact": childCompact, "compact again and again": childCompactAgain,
 		"remove": childRemove,
 	}

@@ -105,7 +105,8 @@ type DB struct {
 	released   atomic.Int64 // when the mapping was let go of, in ns
 	background sync.WaitGroup
 
-	freeBytes, occupied atomic.Int64 // inside the file: reusable, and in use but for those
+	freeBytes, occupied atomic.Int64 // inside the file: free, and in use but for those
+	reusable            atomic.Int64 // of what is free, what no open reader sees any more
 	fullMu              sync.Mutex   // of those who change fullness
 	fullness            atomic.Pointer[fullness]
 	fullC               chan struct{}

@@ -171,6 +171,9 @@ func (x *dumper) event(b *segmentBuckets, seq uint64) *dumpEvent {
 	e, err := b.event(seq)
 	if err != nil {
 		x.lose("event %d: %v; it is left out", seq, err)
+		if _, found, _ := b.document(seq); found {
+			x.lose("event %d: working data stands beside it, and is left out", seq)
+		}
 		return nil
 	}
 	body, bodyErr := b.payload(seq)
@@ -191,7 +194,37 @@ func (x *dumper) event(b *segmentBuckets, seq uint64) *dumpEvent {
 	}
 	d := dumpOf(e, &s.State, body)
 	d.Removed, d.Sent = removed, x.sent(b, seq, e.ID)
+	x.awaiting(d)
+	doc, found, err := b.document(seq)
+	switch {
+	case err != nil:
+		x.lose("event %d (%s): working data: %v; it is left out", seq, e.ID, err)
+	case found:
+		d.Working = dumpDocumentOf(&doc)
+	}
 	return d
+}
+
+// awaiting notes which deliveries of an event await their response.
+func (x *dumper) awaiting(d *dumpEvent) {
+	bucket := x.tx.Bucket(bucketAwaiting)
+	for i := range d.Deliveries {
+		handler, known := x.db.names.number(string(d.Deliveries[i].Handler))
+		if bucket == nil || !known {
+			continue
+		}
+		k := awaitingKey(handler, d.Seq, i)
+		v := bucket.Get(k)
+		if v == nil {
+			continue
+		}
+		a, ok := readAwaited(handler, k, v)
+		if !ok || a.sent.Equal(never) {
+			x.lose("event %d (%s): since when it awaits a response is damaged, and left out", d.Seq, d.ID)
+			continue
+		}
+		d.Deliveries[i].AwaitingSince = instant{a.sent}
+	}
 }
 
 func (x *dumper) notes(b *segmentBuckets, seq uint64, s *state) {
@@ -289,7 +322,7 @@ func (x *dumper) paused() error {
 // spoken are the buckets that a dump has words for, or that are made anew.
 var spoken = [][]byte{
 	bucketNames, bucketSources, bucketPaused, bucketDue, bucketInflight, bucketParked,
-	bucketOutbox, bucketQuarantine, bucketSegments,
+	bucketOutbox, bucketQuarantine, bucketSegments, bucketAwaiting,
 }
 
 // others writes what is in no bucket that the dump has words for.

@@ -64,6 +64,17 @@ type dumpEvent struct {
 	Removed       bool          `json:"payload_removed,omitempty"` // by retention
 	Sent          []dumpPayload `json:"sent,omitempty"`
 	PayloadRow    int           `json:"payload_row,omitempty"` // which of sent goes out, from 1; 0 for payload
+	Working       *dumpDocument `json:"working,omitempty"`     // of the conversation, beside its oldest event
+}
+
+// dumpDocument is the working data of a conversation.
+type dumpDocument struct {
+	Version   uint64   `json:"version"`
+	CreatedBy text     `json:"created_by,omitempty"`
+	CreatedAt instant  `json:"created_dttm"`
+	UpdatedBy text     `json:"updated_by,omitempty"`
+	UpdatedAt instant  `json:"updated_dttm"`
+	Body      dumpBody `json:"body"`
 }
 
 type dumpStream struct {
@@ -84,6 +95,7 @@ type dumpShare struct {
 	Generation    int      `json:"generation,omitempty"`
 	FirstAttempt  instant  `json:"first_attempt_dttm,omitzero"`
 	NextAttempt   instant  `json:"next_attempt_dttm,omitzero"`
+	AwaitingSince instant  `json:"awaiting_since_dttm,omitzero"` // its response
 }
 
 // dumpStep is an entry of the timeline.

@@ -184,7 +184,11 @@ func (x *loader) take(l *dumpLine) error {
 func (l *dumpLine) weight() int {
 	switch {
 	case l.Event != nil:
-		return len(l.Event.Payload)
+		n := len(l.Event.Payload)
+		if l.Event.Working != nil {
+			n += len(l.Event.Working.Body)
+		}
+		return n
 	case l.Outbox != nil && l.Outbox.Body != nil:
 		return len(*l.Outbox.Body)
 	case l.Entry != nil && l.Entry.Value != nil:
@@ -332,6 +336,18 @@ func (t *transaction) loadEvent(a *event.Admission, head []byte, d *dumpEvent) e
 		if err := t.addBodies(b, seq, d.Sent[i].Row, []event.Payload{d.Sent[i].payload()}); err != nil {
 			return err
 		}
+	}
+	for i := range d.Deliveries {
+		x := &d.Deliveries[i]
+		if x.AwaitingSince.IsZero() {
+			continue
+		}
+		if err := t.putAwaited(string(x.Handler), i, awaited{seq: seq, created: a.Event.CreatedAt, sent: x.AwaitingSince.Time}); err != nil {
+			return err
+		}
+	}
+	if d.Working != nil {
+		return b.putDocument(seq, d.Working.document(a.Event.CorrelationID))
 	}
 	return nil
 }

@@ -32,6 +32,20 @@ func dumpOf(e *event.Event, s *event.State, payload []byte) *dumpEvent {
 	return d
 }
 
+func dumpDocumentOf(d *event.Document) *dumpDocument {
+	return &dumpDocument{
+		Version: d.Version, CreatedBy: text(d.CreatedBy), CreatedAt: instant{d.CreatedAt},
+		UpdatedBy: text(d.UpdatedBy), UpdatedAt: instant{d.UpdatedAt}, Body: d.Body,
+	}
+}
+
+func (d *dumpDocument) document(correlationID string) *event.Document {
+	return &event.Document{
+		CorrelationID: correlationID, Version: d.Version, CreatedBy: string(d.CreatedBy), CreatedAt: d.CreatedAt.Time,
+		UpdatedBy: string(d.UpdatedBy), UpdatedAt: d.UpdatedAt.Time, Body: d.Body,
+	}
+}
+
 func dumpStreamOf(p event.Position) dumpStream {
 	return dumpStream{Name: text(p.Stream), Sequence: p.Sequence, Stored: instant{p.Stored}}
 }

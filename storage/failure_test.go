@@ -203,6 +203,66 @@ func childFull(t *testing.T, path string) {
 	within(t, "Close", func() { _ = db.Close() })
 }
 
+// TestFullDiskWhileSomeoneReads fills the disk and holds a snapshot, as a backup
+// does: steps wait for the pages that it keeps, and then go on.
+func TestFullDiskWhileSomeoneReads(t *testing.T) {
+	if err := startChild(t, "pinned", storePath(t)).Wait(); err != nil {
+		t.Errorf("child: %v", err)
+	}
+}
+
+func childPinned(t *testing.T, path string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	limitFiles(t, 40<<20)
+	db, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := uint64(0)
+	for err == nil && stored < 1_000_000 {
+		list := make([]*event.Admission, 200)
+		for i := range list {
+			list[i] = newAdmission(event.Inbound, fmt.Sprint("id-", stored+uint64(i)), "h")
+			list[i].Payload = bytes.Repeat([]byte{1}, 100)
+		}
+		if err = db.Accept(ctx, list); err == nil {
+			stored += uint64(len(list))
+		}
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("Accept: %v; want %v", err, ErrFull)
+	}
+	tx, err := db.bolt.Begin(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := make(chan error, 1)
+	go func() {
+		for i := range uint64(1000) {
+			u := &event.Update{Seq: 1 + i*37%stored, Step: func(s *event.State) (*event.Effects, error) {
+				s.Timeline = append(s.Timeline, event.Entry{At: t0, Status: event.Unprocessed, Handler: "h"})
+				return nil, nil
+			}}
+			if err := errors.Join(db.Update(ctx, u), u.Err); err != nil {
+				steps <- fmt.Errorf("step %d: %w", i, err)
+				return
+			}
+		}
+		steps <- nil
+	}()
+	select {
+	case err = <-steps:
+		t.Errorf("the steps ended beside the reader: %v; want them to wait", err)
+	case <-time.After(3 * time.Second):
+		_ = tx.Rollback()
+		limitFiles(t, 80<<20)
+		if err = <-steps; err != nil {
+			t.Errorf("%v; want the steps to go on when the reader has ended", err)
+		}
+	}
+	within(t, "Close", func() { _ = db.Close() })
+}
+
 // stepAll begins an attempt of every event that waits, on its own.
 func stepAll(t *testing.T, db *DB) {
 	t.Helper()

@@ -141,7 +141,7 @@ func makeStore(path string) error {
 	}
 	switch err := os.Link(name, path); {
 	case err == nil:
-		return syncFolder(filepath.Dir(path))
+		return SyncFolder(filepath.Dir(path))
 	case errors.Is(err, fs.ErrExist):
 		return nil // another process was quicker; what it made is inspected next
 	default:
@@ -172,8 +172,8 @@ func writeLayout(tx *bolt.Tx) error {
 	)
 }
 
-// syncFolder makes the name of a new file outlast a loss of power.
-func syncFolder(path string) error {
+// SyncFolder makes the names of new files in a folder outlast a loss of power.
+func SyncFolder(path string) error {
 	f, err := os.Open(path) // the configured store
 	if err != nil {
 		return err

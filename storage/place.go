@@ -58,7 +58,7 @@ func replace(name, path string) error {
 	if err := os.Rename(name, path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return SyncFolder(filepath.Dir(path))
 }
 
 // put puts a file that is on disk where a store is to be, for good. With keep,
@@ -81,7 +81,7 @@ func put(name, path string, keep bool) (kept string, err error) {
 		}
 		return "", fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	return "", syncFolder(filepath.Dir(path))
+	return "", SyncFolder(filepath.Dir(path))
 }
 
 // ErrExists says that there is a store already where one is to be put.

@@ -18,6 +18,9 @@ const (
 	// maxCarried is how many documents of working data one transaction takes out of
 	// a segment that goes.
 	maxCarried = 100
+	// maxCarriedBytes bounds their bytes, beyond the first: on a full disk there is
+	// groupBytes for them.
+	maxCarriedBytes = 64 << 10
 )
 
 // Deleting makes free pages, and bbolt writes the list of them with every
@@ -202,17 +205,22 @@ func (k *keeper) segment(s *segment, p *policy, now time.Time) (next time.Time, 
 		return next, nil
 	case err != nil:
 		return next, err
-	case v.whole && s != k.db.lastSegment() && s.open.Load() == nil && v.dead <= maxParked:
+	case v.whole && s != k.db.lastSegment() && s.open.Load() == nil && v.dead <= maxParked && !k.referred(v):
 		return now, k.drop(v)
-	case v.whole && v.dead > maxParked && !p.prompt:
+	case v.whole && !p.prompt && (v.dead > maxParked || k.referred(v)):
 		at := *p
-		at.prompt = true // one by one, for the index of what is parked
+		at.prompt = true // one by one: for the index of what is parked, and for what the outbox refers to
 		return k.segment(s, &at, now)
 	}
 	if err := k.thin(v); err != nil {
 		return next, err
 	}
 	return v.next, k.reindex(v)
+}
+
+// referred reports whether something in the outbox refers to an event of a segment.
+func (k *keeper) referred(v *survey) bool {
+	return k.pending.within(v.first, v.first+uint64(len(v.events)))
 }
 
 // giveUp leaves a damaged segment as it is until the next start.

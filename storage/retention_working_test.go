@@ -97,3 +97,68 @@ func TestWhatRetentionLeavesIsMoved(t *testing.T) {
 		}
 	})
 }
+
+// TestDumpOfWorkingData moves a conversation, and what awaits its response, to
+// another store in which handlers have other numbers.
+func TestDumpOfWorkingData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := storePath(t)
+		db := openTest(t, path, keeping(short, time.Minute))
+		gone := fresh("gone")
+		gone.State.Deliveries[0].Handler = "first"
+		accept(t, db, gone)
+		end(t, db, gone.Event.Seq, event.Completed, nil)
+		time.Sleep(3 * time.Hour)
+		talk(t, db, "one", "a", event.Error)
+		ask := newAdmission(event.Request, "ask", "second")
+		ask.Event.CreatedAt, ask.State.UpdatedAt, ask.State.Deliveries[0].NextAttempt = time.Now(), time.Now(), time.Now()
+		accept(t, db, ask)
+		end(t, db, ask.Event.Seq, event.Completed, &event.Effects{Await: &event.Await{Delivery: 0, Sent: time.Now()}})
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if left := fmt.Sprint(ids(t, db)); left != "[one ask]" {
+			t.Fatalf("there are %s; want the first handler to have no event", left)
+		}
+		before, err := db.WorkingData(ctx, "c")
+		if err != nil || db.Overdue("second", time.Now()) != 1 {
+			t.Fatalf("WorkingData: %v; %d overdue", err, db.Overdue("second", time.Now()))
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		to := storePath(t)
+		if _, err := Load(ctx, putOptions(to), strings.NewReader(dumpOfFile(t, path))); err != nil {
+			t.Fatal(err)
+		}
+		db = openTest(t, to)
+		if after, err := db.WorkingData(ctx, "c"); err != nil || fmt.Sprint(after) != fmt.Sprint(before) {
+			t.Errorf("the document is %v, %v; want %v", after, err, before)
+		}
+		if n := db.Overdue("second", time.Now()); n != 1 {
+			t.Errorf("%d overdue; want 1", n)
+		}
+	})
+}
+
+// TestWorkingDataStaysWithWhatIsToBePublished: an event whose publication is still
+// to be sent keeps its document, and its neighbours do not wait for it.
+func TestWorkingDataStaysWithWhatIsToBePublished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openTest(t, storePath(t), keeping(short, time.Minute))
+		a := fresh("first")
+		a.Event.CorrelationID, a.Remember = "c", inConversation("first", "c", "a").Remember
+		accept(t, db, a)
+		end(t, db, a.Event.Seq, event.Completed, &event.Effects{Outbox: []event.Publication{{Subject: "s", Body: []byte("x")}}})
+		for i := range 40 {
+			b := fresh(fmt.Sprint("other", i))
+			accept(t, db, b)
+			end(t, db, b.Event.Seq, event.Completed, nil)
+		}
+		time.Sleep(20 * time.Hour)
+		synctest.Wait()
+		if left := fmt.Sprint(ids(t, db)); left != "[first]" {
+			t.Errorf("there are %s; want the first alone", left)
+		}
+		wantWorking(t, db, "c", "a", 1)
+	})
+}

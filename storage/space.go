@@ -76,7 +76,7 @@ func (db *DB) afford(group []*operation, high int64) (rest []*operation, wait bo
 			rest = append(rest, op)
 		}
 	}
-	return rest, len(rest) > 0 && !db.secure(high, db.cost(rest)) && db.free() < 8*db.cost(rest)
+	return rest, len(rest) > 0 && !db.secure(high, db.cost(rest)) && db.reusable.Load() < 8*db.cost(rest)
 }
 
 // roomy reports whether there is space for new events: behind what is in use, with
@@ -86,7 +86,7 @@ func (db *DB) roomy(high, cost int64) bool {
 	if db.secure(high, cost+reserve(high)) {
 		return true
 	}
-	return db.free() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high))
+	return db.reusable.Load() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high))
 }
 
 // secure makes sure that so many bytes behind what is in use are there.
@@ -204,6 +204,7 @@ func (db *DB) highWater() (int64, error) {
 func (db *DB) measure() {
 	stats := db.bolt.Stats()
 	db.freeBytes.Store(int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize))
+	db.reusable.Store(int64(stats.FreePageN) * int64(db.pageSize))
 	if db.options.MaxSize == 0 {
 		return
 	}

@@ -241,7 +241,7 @@ func (t *transaction) rememberLate(b *segmentBuckets, seq uint64, s *event.State
 
 // release takes out of a segment that is about to be dropped what is to stay, and
 // what stands elsewhere for it out of there. It looks at no more than limit
-// documents and says whether there are more: the segment may be dropped once
+// documents, or [maxCarriedBytes], and says whether there are more: the segment may be dropped once
 // there are none.
 func (t *transaction) release(s *segment, limit int) (more bool, err error) {
 	if err := t.dropAwaiting(s.first, s.first+uint64(s.info.events)); err != nil {
@@ -263,10 +263,12 @@ func (t *transaction) carryDocuments(s *segment, limit int) (more bool, err erro
 		return false, nil
 	}
 	c := w.Cursor()
+	size := 0
 	for k, v := c.First(); k != nil; k, v = c.First() {
-		if limit--; limit < 0 {
+		if size += len(v); limit == 0 || size > maxCarriedBytes && size > len(v) {
 			return true, nil
 		}
+		limit--
 		here := func(seq uint64) bool { return t.db.segmentOf(seq) == s }
 		if err := t.carry(binary.BigEndian.Uint64(k), v, here); err != nil {
 			return false, err

@@ -138,6 +138,13 @@ func (u *unfinished) finish(force bool) error {
 	if err := errors.Join(u.Sync(), u.Close()); err != nil {
 		return err
 	}
+	if err := u.appear(force); err != nil {
+		return err
+	}
+	return storage.SyncFolder(filepath.Dir(u.place))
+}
+
+func (u *unfinished) appear(force bool) error {
 	if force {
 		return os.Rename(u.Name(), u.place)
 	}
