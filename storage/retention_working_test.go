@@ -162,3 +162,24 @@ func TestWorkingDataStaysWithWhatIsToBePublished(t *testing.T) {
 		wantWorking(t, db, "c", "a", 1)
 	})
 }
+
+// TestReviveWhatCameInTheSameCommit: a payload that is not written yet is not one
+// that retention took.
+func TestReviveWhatCameInTheSameCommit(t *testing.T) {
+	db := openTest(t, storePath(t))
+	parent := fresh("parent")
+	accept(t, db, parent)
+	ended := fresh("ended")
+	ended.State.Deliveries[0].Status, ended.State.Deliveries[0].NextAttempt = event.Error, time.Time{}
+	ended.State.Derive()
+	first := &event.Update{Seq: parent.Event.Seq, Step: func(*event.State) (*event.Effects, error) {
+		return &event.Effects{FollowUps: []*event.Admission{ended}}, nil
+	}}
+	second := &event.Update{Seq: parent.Event.Seq + 1, Step: func(s *event.State) (*event.Effects, error) {
+		s.Deliveries[0].Status, s.Deliveries[0].NextAttempt = event.Unprocessed, time.Now()
+		return nil, nil
+	}}
+	if err := errors.Join(db.Update(ctx, first, second), first.Err, second.Err); err != nil {
+		t.Error(err)
+	}
+}

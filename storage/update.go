@@ -52,7 +52,7 @@ func (t *transaction) update(u *event.Update) error {
 	old := event.State{Status: s.Status, Deliveries: slices.Clone(s.Deliveries)}
 	effects, heads, err := step(u, &old, &s.State)
 	if err == nil && old.Status.Final() && !s.Status.Final() {
-		err = b.revivable(u.Seq, s.PayloadRow, effects)
+		err = t.revivable(b, u.Seq, s.PayloadRow, effects)
 	}
 	if err != nil {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, err)
@@ -117,8 +117,9 @@ func checkStep(old, s *event.State) error {
 
 // revivable reports an event that has ended and cannot be handled again: what
 // goes out with it is gone, and the step brings nothing in its place.
-func (b *segmentBuckets) revivable(seq uint64, row int, e *event.Effects) error {
-	if e.Payload != nil {
+func (t *transaction) revivable(b *segmentBuckets, seq uint64, row int, e *event.Effects) error {
+	fresh := len(t.bodies.records) > 0 && seq >= t.bodies.first // its payload is not in the bucket yet
+	if e.Payload != nil || fresh {
 		return nil
 	}
 	if _, err := b.outgoing(seq, row); errors.Is(err, errRemoved) {
