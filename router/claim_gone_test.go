@@ -31,6 +31,10 @@ func TestClaimsOfAHandlerThatIsGone(t *testing.T) {
 		if _, err := x.ReleaseClaim(context.Background(), claims["released"], "w"); err != nil {
 			t.Fatal(err)
 		}
+		time.Sleep(time.Second)
+		if rec := x.find("released"); rec.Status != event.Completed {
+			t.Errorf("released is %s %s; want COMPLETED by the new handler at once", rec.Status, rec.Reason)
+		}
 		time.Sleep(time.Hour)
 		for id := range claims {
 			if rec := x.find(id); rec.Status != event.Completed {

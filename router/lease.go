@@ -47,6 +47,11 @@ const leaseSlack = 1024
 func (l *leases) set(x leased) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.put(x)
+}
+
+// put is set for who holds mu.
+func (l *leases) put(x leased) {
 	key := leaseKey{x.seq, x.index}
 	if _, known := l.open[key]; !known {
 		l.count[x.handler]++
@@ -68,10 +73,9 @@ func (l *leases) set(x leased) {
 // putBack notes a lease again that was taken out, unless it was extended meanwhile.
 func (l *leases) putBack(x leased) {
 	l.mu.Lock()
-	_, known := l.open[leaseKey{x.seq, x.index}]
-	l.mu.Unlock()
-	if !known {
-		l.set(x)
+	defer l.mu.Unlock()
+	if _, known := l.open[leaseKey{x.seq, x.index}]; !known {
+		l.put(x)
 	}
 }
 
