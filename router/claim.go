@@ -338,9 +338,6 @@ func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record,
 	})
 	if err == nil {
 		r.leases.drop(t.event.Seq, t.index)
-		if r.dispatcher(t.delivery.Handler) == nil {
-			r.reconcileSoon()
-		}
 	}
 	return out, err
 }
