@@ -30,8 +30,8 @@
 //	  ids        written once, in order, when the segment is full: hash -> seq
 //	  filter     written with ids: tells without reading them what they do not hold,
 //	             and in summary which names no event of the segment has
-//	dropped    segments that are no longer part of the store and are being deleted;
-//	           there only once something was
+//	dropped    segments that are no longer part of the store, until their pages are
+//	           needed; there only once something was
 //
 // # Working data
 //
@@ -70,7 +70,7 @@
 //     (survey.go) and each removal looks again in the writer, at the state and at
 //     the outbox, before it removes. A whole segment leaves the store in one
 //     transaction, by being moved under dropped, and is deleted from there in
-//     pieces. Of an event removed singly the ids may stay in the index, and its
+//     pieces, when pages are needed. Of an event removed singly the ids may stay in the index, and its
 //     places in blocks are marked; without a state there is no event.
 //   - Space on the disk is made sure of before a transaction begins (space.go).
 //     There may be none for new events while there still is for steps.

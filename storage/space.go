@@ -205,6 +205,12 @@ func (db *DB) measure() {
 	stats := db.bolt.Stats()
 	db.freeBytes.Store(int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize))
 	db.reusable.Store(int64(stats.FreePageN) * int64(db.pageSize))
+	if db.scarce() {
+		select {
+		case db.scarceC <- struct{}{}:
+		default:
+		}
+	}
 	if db.options.MaxSize == 0 {
 		return
 	}
@@ -238,8 +244,9 @@ func (db *DB) measureFirst() error {
 	return nil
 }
 
-// free returns how many bytes inside the file can be used again.
-func (db *DB) free() int64 { return db.freeBytes.Load() }
+// free returns about how many bytes inside the file can be used again, with those of
+// what was dropped and is deleted when they are needed.
+func (db *DB) free() int64 { return db.freeBytes.Load() + db.droppedBytes.Load() }
 
 // above reports whether more than so many percent of MaxSize are in use.
 func (db *DB) above(percent int64) bool {
