@@ -164,7 +164,7 @@ func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
 }
 
 func (r *Router) addDelivery(p *plan, t target, now time.Time) {
-	due := p.Event.CreatedAt
+	due := now // one time for all that is stored together: they wait as one, see the index of what is due
 	if p.Event.DeliverAt.After(now) {
 		due = dueTime(p.Event.DeliverAt, 0)
 	}

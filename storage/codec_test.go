@@ -397,3 +397,7 @@ func FuzzBlock(f *testing.F) {
 		}
 	})
 }
+
+func dueKey(handler uint32, at time.Time, seq uint64, delivery int) []byte {
+	return dueEntry{handler: handler, at: dueMicros(at), seq: seq, delivery: delivery}.key()
+}

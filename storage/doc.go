@@ -12,7 +12,8 @@
 //	names      number -> name of a handler, route or service, so that records stay small
 //	sources    source -> the last stream position known to be safely stored
 //	paused     handler or source -> why it is paused
-//	due        handler, due time, seq, delivery -> status   (UNPROCESSED and RETRY)
+//	due        handler, due time, seq, delivery -> status, and of how many events
+//	           from this one on when several wait since then   (UNPROCESSED and RETRY)
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
 //	awaiting   handler, seq, delivery                       (sent, without response); made when needed
@@ -79,7 +80,7 @@
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
-// operations), redrives.go (many of them, as a job); segment.go, idindex.go and
+// operations), due.go and dueruns.go (what waits), redrives.go (many of them, as a job); segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); retention.go (what goes when),
 // retain.go (the worker), survey.go and remove.go; space.go and extend.go (the
