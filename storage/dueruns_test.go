@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -20,34 +21,41 @@ func drawDue(t *rapid.T) dueEntry {
 	}
 }
 
-// change schedules and unschedules at random in one transaction: single entries,
-// and as many as follow one another.
-func (m dueModel) change(t *rapid.T, tx *transaction) error {
+// dueChange schedules an entry, or takes it out.
+type dueChange struct {
+	dueEntry
+	add    bool
+	status event.Status
+}
+
+// drawChanges draws what one transaction does: with single entries, and with as
+// many as follow one another.
+func drawChanges(t *rapid.T) (list []dueChange) {
 	for range rapid.IntRange(1, 8).Draw(t, "steps") {
-		d := drawDue(t)
-		add := rapid.Bool().Draw(t, "add")
+		x := dueChange{dueEntry: drawDue(t), add: rapid.Bool().Draw(t, "add")}
 		for range rapid.IntRange(1, 6).Draw(t, "run") {
-			_, there := m[d]
-			if got := tx.scheduled(d); got != there {
-				return fmt.Errorf("%+v is scheduled: %t; want %t", d, got, there)
-			}
-			status := rapid.SampledFrom([]event.Status{event.Unprocessed, event.Unprocessed, event.Retry}).Draw(t, "status")
-			var err error
-			switch {
-			case add && !there:
-				m[d] = status
-				err = tx.schedule(d, status)
-			case !add:
-				delete(m, d)
-				err = tx.unschedule("h", d)
-			}
-			if err != nil {
-				return err
-			}
-			d.seq++
+			x.status = rapid.SampledFrom([]event.Status{event.Unprocessed, event.Unprocessed, event.Retry}).Draw(t, "status")
+			list = append(list, x)
+			x.seq++
 		}
 	}
-	return nil
+	return list
+}
+
+func (m dueModel) change(t *transaction, x dueChange) error {
+	_, there := m[x.dueEntry]
+	if got := t.scheduled(x.dueEntry); got != there {
+		return fmt.Errorf("%+v is scheduled: %t; want %t", x.dueEntry, got, there)
+	}
+	if !x.add {
+		delete(m, x.dueEntry)
+		return t.unschedule("h", x.dueEntry)
+	}
+	if there {
+		return nil
+	}
+	m[x.dueEntry] = x.status
+	return t.schedule(x.dueEntry, x.status)
 }
 
 // TestDueRunsAreASet: however entries come and go, the index has those that were
@@ -57,8 +65,14 @@ func TestDueRunsAreASet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m, err := dueModel{}, emptyDue(db)
 		for range rapid.IntRange(1, 8).Draw(t, "commits") {
+			list := drawChanges(t)
 			if err == nil {
-				err = db.do(ctx, 0, func(tx *transaction) error { return m.change(t, tx) })
+				err = db.do(ctx, 0, func(t *transaction) (err error) {
+					for _, x := range list {
+						err = errors.Join(err, m.change(t, x))
+					}
+					return err
+				})
 			}
 			if err != nil {
 				t.Fatal(err)
