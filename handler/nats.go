@@ -70,8 +70,9 @@ func (n *NATS) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, n.Timeout, errTimeout)
 	defer cancel()
-	h, body := n.spaces.message(a, n.Format, n.Source, n.Headers)
-	header, reply, err := n.requester.Request(ctx, event.Publication{Subject: n.Subject, Header: h, Body: body, EventSeq: a.Event.Seq})
+	m := n.spaces.message(a, n.Format, n.Source, n.Headers)
+	defer n.spaces.done(m)
+	header, reply, err := n.requester.Request(ctx, m.to(n.Subject, a))
 	var answer event.Answer
 	if err != nil {
 		answer = n.failure(ctx, err)

@@ -20,6 +20,7 @@ type publisher struct {
 }
 
 func (p *publisher) Publish(ctx context.Context, m event.Publication) error {
+	m.Header = maps.Clone(m.Header) // it is the caller's
 	p.published = append(p.published, m)
 	if p.answer == nil {
 		return nil
