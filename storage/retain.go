@@ -32,7 +32,20 @@ const (
 )
 
 // scarce reports whether pages of what was dropped are needed.
-func (db *DB) scarce() bool { return db.droppedBytes.Load() > 0 && db.freeBytes.Load() < fewFreeBytes }
+func (db *DB) scarce() bool {
+	return db.droppedBytes.Load() > 0 && (db.freeBytes.Load() < fewFreeBytes || db.Full() != "")
+}
+
+// askForPages has some of what was dropped deleted if pages are scarce.
+func (db *DB) askForPages() {
+	if !db.scarce() {
+		return
+	}
+	select {
+	case db.scarceC <- struct{}{}:
+	default:
+	}
+}
 
 // keeper is the worker that removes what is over its time.
 type keeper struct {
@@ -328,7 +341,7 @@ const minFilter = 4 << 10
 
 // purge deletes of what was dropped as much as is needed.
 func (k *keeper) purge() error {
-	for k.db.scarce() || k.db.Full() != "" || k.db.freeBytes.Load() < enoughFreeBytes {
+	for k.db.scarce() || k.db.freeBytes.Load() < enoughFreeBytes {
 		var p *piece
 		err := k.db.view(context.Background(), func(r *snapshot) error { r.nextPiece(k.passed, &p); return nil })
 		if errors.Is(err, ErrCorrupt) && p != nil {

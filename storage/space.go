@@ -135,6 +135,7 @@ func noSpace(err error) bool {
 // starve notes that the disk is full. Only [DB.feed] ends it.
 func (db *DB) starve() {
 	db.setFull(func(f *fullness) { f.disk = true })
+	db.askForPages()
 	select {
 	case db.extendC <- struct{}{}: // who looks whether it still is
 	default:
@@ -205,12 +206,7 @@ func (db *DB) measure() {
 	stats := db.bolt.Stats()
 	db.freeBytes.Store(int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize))
 	db.reusable.Store(int64(stats.FreePageN) * int64(db.pageSize))
-	if db.scarce() {
-		select {
-		case db.scarceC <- struct{}{}:
-		default:
-		}
-	}
+	db.askForPages()
 	if db.options.MaxSize == 0 {
 		return
 	}
