@@ -126,7 +126,7 @@ type Source struct {
 	MessageType   string        `yaml:"message_type" form:"type" doc:"Message type, only for messages that do not say theirs."`
 	MaxAckPending int           `yaml:"max_ack_pending" min:"1" max:"100000" doc:"How many messages may be received and not yet acknowledged."`
 	AckWait       time.Duration `yaml:"ack_wait" min:"1s" doc:"How long the server waits for an acknowledgement before it delivers again."`
-	_             later         `yaml:"schema"`
+	Schema        string        `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What does not fit is kept as ERROR invalid, and not routed."`
 }
 
 // Policy says when to try again. Which fields count depends on Backoff:
@@ -230,6 +230,6 @@ type Route struct {
 	Remember map[string]string `yaml:"remember" keys:"name" doc:"Values merged into the working data of the event's correlation: names, each with a CEL expression as in when."`
 	Expires  time.Duration     `yaml:"expires,omitempty" min:"1ms" doc:"How long after it was received, or was to be delivered, an event is still handed to a handler. Default: for ever."`
 	_        later             `yaml:"order_by"`
-	_        later             `yaml:"schema"`
+	Schema   string            `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What the route takes and does not fit is kept as ERROR invalid."`
 	_        later             `yaml:"on_failure"`
 }

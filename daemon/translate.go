@@ -37,17 +37,23 @@ func checkExpressions(c *config.Config) (issues []config.Issue) {
 // translateRouter returns the router's part of a configuration. The deliverers
 // are new and unused; [closeDeliverers] lets go of them.
 func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Config, error) {
-	out := router.Config{DeadLetter: c.DeadLetter}
+	out, from := router.Config{DeadLetter: c.DeadLetter}, make(schemas)
+	var err error
+	if out.Schemas, err = from.ofSources(c); err != nil {
+		return out, err
+	}
 	for _, r := range c.Routes {
 		route := router.Route{
 			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
 			Handlers: r.Handlers, Continue: r.Continue, Remember: r.Remember, Expires: r.Expires,
 		}
 		if r.Table != "" {
-			var err error
 			if route.Table, err = event.ParseTable(r.Table); err != nil {
 				return out, fmt.Errorf("route %s: %w", r.Name, err)
 			}
+		}
+		if err := from.addTo(&route, r.Schema); err != nil {
+			return out, err
 		}
 		out.Routes = append(out.Routes, route)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/eventd-io/eventd/metrics"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/schema"
 	"github.com/eventd-io/eventd/storage"
 )
 
@@ -16,6 +17,8 @@ var (
 	_ storage.Observer  = (*metrics.Metrics)(nil)
 	_ handler.Publisher = (*queue.Conn)(nil)
 	_ handler.Requester = (*queue.Conn)(nil)
+	_ router.Checker    = (*schema.Schema)(nil)
+	_ queue.Checker     = (*schema.Schema)(nil)
 	_ queue.Intake      = (*router.Router)(nil)
 	_ queue.OutboxStore = (*storage.DB)(nil)
 	_ queue.Positions   = (*storage.DB)(nil)
