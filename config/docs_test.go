@@ -260,7 +260,7 @@ func completed(t *testing.T, part string) string {
 	return string(text)
 }
 
-var secretFile = regexp.MustCompile(`/run/secrets/([a-z.-]+)`)
+var secretFile = regexp.MustCompile(`/(?:run/secrets|etc/eventd)/([a-z.-]+)`)
 
 // withSecrets gives an example the files that it names.
 func withSecrets(t *testing.T, text string) string {
@@ -271,7 +271,7 @@ func withSecrets(t *testing.T, text string) string {
 			t.Fatal(err)
 		}
 	}
-	return strings.ReplaceAll(text, "/run/secrets", folder)
+	return strings.NewReplacer("/run/secrets", folder, "/etc/eventd", folder).Replace(text)
 }
 
 // TestReferenceNamesNoOtherKeys: every key in the sections exists.

@@ -1,0 +1,119 @@
+package daemon_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/eventd-io/eventd/api/client"
+	"github.com/eventd-io/eventd/api/wire"
+	"github.com/eventd-io/eventd/config"
+	"github.com/eventd-io/eventd/daemon"
+)
+
+// put writes a file into the folder of the configuration.
+func (p *product) put(name, content string) {
+	p.t.Helper()
+	if err := os.WriteFile(filepath.Join(p.dir, name), []byte(content), 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func checked(url string) string {
+	return fmt.Sprintf(`
+sources: {in: {subject: IN, schema: any.json}}
+handlers: {h: {http: %q}}
+routes: [{name: orders, message_type: ORDER, handler: h, schema: order.json}]
+`, url)
+}
+
+const (
+	anObject = `{"type": "object"}`
+	anOrder  = `{"required": ["amount"], "properties": {"amount": {"type": "number"}}}`
+)
+
+func TestSchemas(t *testing.T) {
+	url, calls := endpoint(t)
+	p := prepare(t, checked(url))
+	p.put("any.json", `{"required": ["event_id"]}`)
+	p.put("order.json", anOrder)
+	p.start()
+	publish(t, p.nats, "IN", `{"message_type":"ORDER","amount":1}`, `{"event_id":"unfit","message_type":"ORDER","amount":"1"}`,
+		`{"event_id":"fit","message_type":"ORDER","amount":1}`)
+	p.await("fit", "COMPLETED")
+	d := p.await("unfit", "ERROR")
+	const flaw = "the payload does not fit the schema of route orders: /amount: got string, want number"
+	if r := d.Rows[0]; r.Reason != "invalid" || r.Handler != "h" || r.Route != "orders" || d.Timeline[0].Detail != flaw {
+		t.Errorf("%+v: %s; want invalid, %s", r, d.Timeline[0].Detail, flaw)
+	}
+	p.eventually(func() error {
+		list, err := p.List(context.Background(), client.Query{Reason: "invalid", Status: "ERROR"})
+		if err == nil && len(list.Events) != 2 {
+			err = fmt.Errorf("%d invalid events; want 2", len(list.Events))
+		}
+		return err
+	})
+	if calls() != 1 {
+		t.Errorf("%d calls; want 1", calls())
+	}
+
+	// A schema that changes is in force with the next reload, for what comes then.
+	p.put("any.json", anObject)
+	p.put("order.json", strings.Replace(anOrder, "number", "string", 1))
+	if err := p.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, p.nats, "IN", `{"event_id":"later","message_type":"ORDER","amount":"2"}`)
+	p.await("later", "COMPLETED")
+	p.await("unfit", "ERROR")
+	if _, err := p.Redrive(context.Background(), "unfit", client.Which{}, wire.Redrive{}); err != nil {
+		t.Fatal(err)
+	}
+	p.await("unfit", "COMPLETED")
+}
+
+// TestPostedEventThatDoesNotFit is taken, and stands as ERROR.
+func TestPostedEventThatDoesNotFit(t *testing.T) {
+	url, calls := endpoint(t)
+	p := prepare(t, checked(url))
+	p.put("any.json", anObject)
+	p.put("order.json", anOrder)
+	p.start()
+	header := http.Header{"Content-Type": {"application/json"}}
+	body := []byte(`{"event_id":"e1","message_type":"ORDER","payload":{}}`)
+	if _, err := p.Post(context.Background(), header, body); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.await("e1", "ERROR").Rows[0]; r.Reason != "invalid" || calls() != 0 {
+		t.Errorf("reason %s after %d calls; want invalid after none", r.Reason, calls())
+	}
+	list, err := p.Explain(context.Background(), 0, header, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := list[0]; len(e.Handlers) != 0 || !e.Routes[0].Matched || !strings.HasSuffix(e.Routes[0].Flaw, "payload: missing property 'amount'") {
+		t.Errorf("explained: %+v", e)
+	}
+}
+
+// TestBadSchemasAreFoundByCheck: each with its place and reason, all at once.
+func TestBadSchemasAreFoundByCheck(t *testing.T) {
+	p := prepare(t, strings.Replace(checked("http://127.0.0.1:1"), "any.json", "none.json", 1))
+	p.put("order.json", `{"$ref": "https://127.0.0.1/order.json"}`)
+	_, err := daemon.Load(p.file, os.LookupEnv)
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		t.Fatalf("Load = %v; want problems", err)
+	}
+	text := strings.ReplaceAll(err.Error(), p.dir+"/", "")
+	const want = "routes.yaml:8:37: sources.in.schema: cannot read the file: no such file or directory\n" +
+		"routes.yaml:10:66: routes[0].schema: https://127.0.0.1/order.json: nothing is fetched: a $ref must lead to a file in the folder of the schema"
+	if text != want {
+		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
+}
