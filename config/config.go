@@ -169,9 +169,18 @@ type Handler struct {
 	_             later             `yaml:"batch"`
 	_             later             `yaml:"async"`
 	_             later             `yaml:"async_timeout"`
-	_             later             `yaml:"tls"`
+	TLS           *HandlerTLS       `yaml:"tls" doc:"TLS to an https URL, where it is not the system's. Only for http."`
 
 	ResponseWithin time.Duration `yaml:"response_within,omitempty" min:"1ms" doc:"How long the response to a request may take before the request is overdue, for topic. Default: no response is awaited."`
+}
+
+// HandlerTLS says how the certificate of an endpoint is checked, and with which
+// own certificate eventd answers. Empty fields leave it to the system.
+type HandlerTLS struct {
+	CAFile     string `yaml:"ca_file" file:"true" doc:"Certificates of the authorities to trust instead of the system's."`
+	CertFile   string `yaml:"cert_file" file:"true" doc:"Own certificate, for an endpoint that asks for one; together with key_file."`
+	KeyFile    string `yaml:"key_file" file:"true" doc:"Private key of cert_file."`
+	ServerName string `yaml:"server_name" form:"host" doc:"Name that the certificate of the endpoint must be for. Default: the host in the URL."`
 }
 
 // Breaker says when nothing is tried for a while.

@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/eventd-io/eventd/config"
+	"github.com/eventd-io/eventd/handler"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
 	"github.com/eventd-io/eventd/schema"
@@ -26,6 +28,37 @@ func checkSchemas(c *config.Config) (issues []config.Issue) {
 		look(fmt.Sprintf("routes[%d].schema", i), c.Routes[i].Schema)
 	}
 	return issues
+}
+
+// checkCertificates finds files of handlers' tls that cannot be used, or not any
+// more.
+func checkCertificates(c *config.Config) (issues []config.Issue) {
+	now := time.Now()
+	for _, name := range config.Names(c.Handlers) {
+		h := c.Handlers[name]
+		if h.TLS == nil {
+			continue
+		}
+		path := "handlers." + name + ".tls"
+		if at := path + ".ca_file"; c.Sound(at) {
+			if err := handler.CheckAuthorities(h.TLS.CAFile, now); err != nil {
+				issues = append(issues, c.Issue(at, err))
+			}
+		}
+		if at := path + ".cert_file"; c.Sound(at) && c.Sound(path+".key_file") {
+			if err := handler.CheckCertificate(h.TLS.CertFile, h.TLS.KeyFile, now); err != nil {
+				issues = append(issues, c.Issue(at, err))
+			}
+		}
+	}
+	return issues
+}
+
+func handlerTLS(t *config.HandlerTLS) handler.TLSOptions {
+	if t == nil {
+		return handler.TLSOptions{}
+	}
+	return handler.TLSOptions{CAFile: t.CAFile, CertFile: t.CertFile, KeyFile: t.KeyFile, ServerName: t.ServerName}
 }
 
 // schemas are compiled schemas by file.

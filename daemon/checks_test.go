@@ -2,13 +2,25 @@ package daemon_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eventd-io/eventd/api/client"
 	"github.com/eventd-io/eventd/api/wire"
@@ -116,4 +128,58 @@ func TestBadSchemasAreFoundByCheck(t *testing.T) {
 	if text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
+}
+
+// TestTLSOfAHandlerChangesWithAReload: an endpoint that is not trusted makes a
+// RETRY, until the right authority is in the file.
+func TestTLSOfAHandlerChangesWithAReload(t *testing.T) {
+	trusted, other := secureEndpoint(t), secureEndpoint(t)
+	file := strings.Replace(routes(trusted.URL), "max_attempts: 5", "max_attempts: 1000", 1)
+	p := prepare(t, strings.Replace(file, "service: HANDLER,", "service: HANDLER, tls: {ca_file: ca.pem},", 1))
+	p.put("ca.pem", certificateOf(other))
+	p.start()
+	publish(t, p.nats, "IN", `{"event_id":"e1","message_type":"RQ_A"}`)
+	p.eventually(func() error {
+		d, err := p.Show(context.Background(), "e1")
+		if err == nil && (d.Rows[0].Reason != "network" || !strings.Contains(d.Timeline[1].Detail, "certificate signed by unknown authority")) {
+			err = fmt.Errorf("%s %s; want RETRY network", d.Rows[0].Status, d.Rows[0].Reason)
+		}
+		return err
+	})
+	p.put("ca.pem", "no certificate")
+	if err := p.Reload(context.Background()); err == nil || !strings.Contains(err.Error(), "handlers.h.tls.ca_file: there is no certificate in it") {
+		t.Errorf("reload with a file that is none: %v", err)
+	}
+	p.put("ca.pem", certificateOf(trusted))
+	if err := p.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	p.await("e1", "COMPLETED")
+}
+
+// secureEndpoint answers over TLS, each with a certificate of its own.
+func secureEndpoint(t *testing.T) *httptest.Server {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func certificateOf(s *httptest.Server) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
 }

@@ -128,6 +128,7 @@ func deliverer(c *config.Config, name string, h *config.Handler, p nats, log zer
 		return handler.NewHTTP(handler.HTTPOptions{
 			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
 			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
+			TLS: handlerTLS(h.TLS),
 		})
 	case config.KindNATS:
 		return handler.NewNATS(handler.NATSOptions{

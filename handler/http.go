@@ -30,6 +30,7 @@ type HTTPOptions struct {
 	Headers map[string]string // sent with each request; they win over those of the event. Host is settable
 	RetryOn []string          // see [ParseRetryOn]
 	Source  string            // CloudEvents source of events that came without one
+	TLS     TLSOptions        // for an https URL
 }
 
 // HTTP posts events to an endpoint, over HTTP/1.1.
@@ -72,7 +73,9 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.pool = newPool(o.Socket, u.Scheme, host)
+	if h.pool, err = newPool(o.Socket, u.Scheme, host, o.TLS); err != nil {
+		return nil, err
+	}
 	h.first = h.beginning(u, host)
 	return h, nil
 }
