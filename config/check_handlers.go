@@ -19,6 +19,7 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},
+	{"sign", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"tls", []string{KindHTTP}},
 	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},

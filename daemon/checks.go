@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/eventd-io/eventd/config"
@@ -9,6 +10,7 @@ import (
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
 	"github.com/eventd-io/eventd/schema"
+	"github.com/eventd-io/eventd/webhook"
 )
 
 // checkSchemas finds the schema files of routes and sources that do not compile.
@@ -52,6 +54,61 @@ func checkCertificates(c *config.Config) (issues []config.Issue) {
 		}
 	}
 	return issues
+}
+
+// checkSecrets finds files of secrets that cannot be used. What is said of them
+// has nothing of the secrets in it.
+func checkSecrets(c *config.Config) (issues []config.Issue) {
+	look := func(path string, load func() error) {
+		if c.Sound(path) {
+			if err := load(); err != nil {
+				issues = append(issues, c.Issue(path, err))
+			}
+		}
+	}
+	for _, name := range config.Names(c.Sources) {
+		if v := c.Sources[name].Verify; v != nil {
+			look("sources."+name+".verify.secret_file", func() error { _, err := verifier(v); return err })
+		}
+	}
+	for _, name := range config.Names(c.Handlers) {
+		if s := c.Handlers[name].Sign; s != nil {
+			look("handlers."+name+".sign.secret_file", func() error { _, err := signer(s); return err })
+		}
+	}
+	return issues
+}
+
+// signer returns who signs what a handler sends; nil for nobody.
+func signer(s *config.Sign) (handler.Signer, error) {
+	if s == nil {
+		return nil, nil
+	}
+	text, err := os.ReadFile(s.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	return webhook.NewSigner(webhook.Secrets(string(text))...)
+}
+
+// sourceVerifier verifies messages of a source.
+type sourceVerifier struct {
+	*webhook.Verifier
+	tolerance time.Duration
+}
+
+// Verify implements [queue.Verifier].
+func (v *sourceVerifier) Verify(header map[string][]string, body []byte, at time.Time) error {
+	return v.VerifyAt(header, body, at, v.tolerance)
+}
+
+func verifier(c *config.Verify) (*sourceVerifier, error) {
+	text, err := os.ReadFile(c.SecretFile)
+	if err != nil {
+		return nil, err
+	}
+	v, err := webhook.NewVerifier(webhook.Secrets(string(text))...)
+	return &sourceVerifier{v, c.Tolerance}, err
 }
 
 func handlerTLS(t *config.HandlerTLS) handler.TLSOptions {
@@ -112,6 +169,11 @@ func checksOf(name string, s *config.Source, from schemas) (checks queue.Checks,
 	}
 	if compiled != nil {
 		checks.Payload = compiled
+	}
+	if s.Verify != nil {
+		if checks.Signature, err = verifier(s.Verify); err != nil {
+			return checks, fmt.Errorf("source %s: verify: %w", name, err)
+		}
 	}
 	return checks, nil
 }

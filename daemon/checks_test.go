@@ -3,10 +3,12 @@ package daemon_test
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -126,6 +128,102 @@ func TestBadSchemasAreFoundByCheck(t *testing.T) {
 	const want = "routes.yaml:8:37: sources.in.schema: cannot read the file: no such file or directory\n" +
 		"routes.yaml:10:66: routes[0].schema: https://127.0.0.1/order.json: nothing is fetched: a $ref must lead to a file in the folder of the schema"
 	if text != want {
+		t.Errorf("got\n%s\nwant\n%s", text, want)
+	}
+}
+
+// TestSignedMessages: what a topic handler signs, a source verifies. What is not
+// signed is kept, but nothing that it says of itself is believed.
+func TestSignedMessages(t *testing.T) {
+	url, calls := endpoint(t)
+	file := func(secret string) string {
+		return fmt.Sprintf(`
+sources:
+  in: {subject: IN}
+  back: {subject: OUT, table: response, verify: {secret_file: %s}}
+handlers:
+  out: {topic: OUT, format: structured, sign: {secret_file: keys}}
+  h: {http: %q, sign: {secret_file: keys}}
+routes:
+  - {message_type: "*", table: inbound, handler: out}
+  - {message_type: "*", table: response, handler: h}
+`, secret, url)
+	}
+	p := prepare(t, file("public"))
+	p.put("keys", "# being replaced\n"+oldSecret+"\n"+newSecret+"\n")
+	p.put("public", newPublic+"\n")
+	p.start()
+	publish(t, p.nats, "OUT", `{"event_id":"e1","message_type":"RQ_A","forged":true}`) // the id of the one that comes
+	publish(t, p.nats, "IN", `{"event_id":"e1","message_type":"RQ_A"}`)
+	p.await("e1", "COMPLETED")
+	p.eventually(func() error { return expect(calls(), 1) })
+
+	list, err := p.List(context.Background(), client.Query{Reason: "invalid"})
+	if err != nil || len(list.Events) != 1 {
+		t.Fatalf("%d invalid events, %v; want 1", len(list.Events), err)
+	}
+	forged := p.await(list.Events[0].EventID, "ERROR")
+	const want = "the signature is not right: not signed: no header webhook-id"
+	if r := forged.Rows[0]; r.EventID == "e1" || r.MessageType != "" || forged.Timeline[0].Detail != want {
+		t.Errorf("%+v: %s; want another id, no type, %s", r, forged.Timeline[0].Detail, want)
+	}
+	if _, err := p.Redrive(context.Background(), list.Events[0].EventID, client.Which{}, wire.Redrive{}); err == nil {
+		t.Error("a message that is not signed is redriven to the routes")
+	}
+
+	// Another secret is in force with a reload.
+	p.put("public", oldSecret)
+	p.put("keys", newSecret)
+	if err := p.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, p.nats, "IN", `{"event_id":"e2","message_type":"RQ_A"}`)
+	p.eventually(func() error {
+		list, err := p.List(context.Background(), client.Query{Reason: "invalid"})
+		return errors.Join(err, expect(len(list.Events), 2))
+	})
+	if calls() != 1 {
+		t.Errorf("%d calls; want 1", calls())
+	}
+}
+
+func expect(got, want int) error {
+	if got != want {
+		return fmt.Errorf("%d; want %d", got, want)
+	}
+	return nil
+}
+
+const (
+	oldSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	newSecret = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
+)
+
+// newPublic is the public key of newSecret.
+var newPublic = "whpk_" + base64.StdEncoding.EncodeToString(
+	ed25519.NewKeyFromSeed([]byte("TESTSIGNINGKEYDONOTUSETHISFORANY")).Public().(ed25519.PublicKey))
+
+// TestSecretsAreFoundByCheck: what cannot be used is told with its place, and
+// nothing of it.
+func TestSecretsAreFoundByCheck(t *testing.T) {
+	p := prepare(t, `
+sources: {in: {subject: IN, verify: {secret_file: empty}}}
+handlers:
+  a: {http: "http://127.0.0.1/", sign: {secret_file: public}}
+  b: {http: "http://127.0.0.1/", sign: {secret_file: plain}}
+routes: [{message_type: A, handlers: [a, b]}]
+`)
+	p.put("empty", "# nothing yet\n")
+	p.put("public", newPublic)
+	p.put("plain", "hunter2hunter2")
+	_, err := daemon.Load(p.file, os.LookupEnv)
+	if err == nil {
+		t.Fatal("Load takes secrets that cannot be used")
+	}
+	const want = "routes.yaml:8:51: sources.in.verify.secret_file: there is no secret; one begins with whsec_, whsk_ or whpk_\n" +
+		"routes.yaml:10:54: handlers.a.sign.secret_file: secret 1 is a public key (whpk_), which cannot sign; the private one begins with whsk_\n" +
+		"routes.yaml:11:54: handlers.b.sign.secret_file: secret 1 does not begin with whsec_, whsk_ or whpk_"
+	if text := strings.ReplaceAll(err.Error(), p.dir+"/", ""); text != want {
 		t.Errorf("got\n%s\nwant\n%s", text, want)
 	}
 }

@@ -123,22 +123,26 @@ type endpoint interface {
 }
 
 func deliverer(c *config.Config, name string, h *config.Handler, p nats, log zerolog.Logger) (endpoint, error) {
+	sign, err := signer(h.Sign)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
 	switch h.Kind() {
 	case config.KindHTTP, config.KindUnix:
 		return handler.NewHTTP(handler.HTTPOptions{
 			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
 			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
-			TLS: handlerTLS(h.TLS),
+			TLS: handlerTLS(h.TLS), Signer: sign,
 		})
 	case config.KindNATS:
 		return handler.NewNATS(handler.NATSOptions{
 			Subject: h.NATS, Timeout: h.Timeout, Format: format(h.Format), Headers: h.Headers,
-			RetryOn: h.RetryOn, Source: ceSource(c),
+			RetryOn: h.RetryOn, Source: ceSource(c), Signer: sign,
 		}, p)
 	case config.KindTopic:
 		return handler.NewTopic(handler.TopicOptions{
 			Subject: h.Topic, SourceService: h.Service, TargetService: h.TargetService, Timeout: h.Timeout,
-			Format: format(h.Format), Headers: h.Headers, Source: ceSource(c),
+			Format: format(h.Format), Headers: h.Headers, Source: ceSource(c), Signer: sign,
 		}, p)
 	default:
 		return handler.NewLog(name, log), nil

@@ -50,6 +50,11 @@ func (f *fields) decode(body []byte, o *Origin) (event.Message, error) {
 func Refuse(header map[string][]string, body []byte, o Origin, problem event.Reason, detail string) event.Message {
 	m := sortOut(header, false).keep(body, &o, problem, detail)
 	m.ID = idOf(o.Position)
+	for name, values := range header { // for people; they do not travel on
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "webhook-") {
+			set(&m.Headers, strings.ToValidUTF8(lower, replacement), strings.ToValidUTF8(strings.Join(values, ", "), replacement))
+		}
+	}
 	return m
 }
 
