@@ -114,6 +114,8 @@ func (f *fields) bare(body []byte, o *Origin) (event.Message, error) {
 		m.MessageType, m.ID = f.messageType, either(f.messageID, in.eventID.value)
 	case in.messageType.given:
 		m.MessageType, m.ID = in.messageType.value, f.messageID
+	case in.isCloudEvent(body):
+		return f.object(body, parse(body), o)
 	case o.MessageType != "":
 		m.MessageType, m.ID = o.MessageType, either(in.eventID.value, f.messageID)
 	default:

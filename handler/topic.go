@@ -139,6 +139,11 @@ func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fix
 		h[natsName(f.Name)] = f.Value
 	}
 	if f == envelope.Binary {
+		// The binding to NATS has the content type as an attribute; the libraries,
+		// and services that know no CloudEvents, look for the header.
+		if e := a.Event; e.ContentType != "" && h["ce-specversion"] != "" {
+			h["ce-datacontenttype"] = envelope.AttributeValue(e.ContentType)
+		}
 		addValid(h, "Correlation-Id", a.Event.CorrelationID)
 		addValid(h, "Causation-Id", a.Event.CausationID)
 	}
