@@ -256,7 +256,7 @@ func parse(secret string) (key, error) {
 		return nil, fmt.Errorf("has %d bytes; a private key has %d, or %d with the public one", n, ed25519.SeedSize, ed25519.PrivateKeySize)
 	}
 	k := newPrivate(raw[:ed25519.SeedSize])
-	if !ed25519.PublicKey(raw[ed25519.SeedSize:]).Equal(ed25519.PrivateKey(k.secret).Public()) {
+	if !ed25519.PublicKey(raw[ed25519.SeedSize:]).Equal(k.secret.Public()) {
 		return nil, errors.New("has a public key that is not that of its private key")
 	}
 	return k, nil
