@@ -180,6 +180,22 @@ func TestLinkOutOfTheFolder(t *testing.T) {
 	}
 }
 
+// TestMountedFolder: a folder as Kubernetes mounts it, where each file is a link to
+// one behind a link that changes.
+func TestMountedFolder(t *testing.T) {
+	path := write(t, "..v1/s.json", `{"$ref": "x.json"}`, "..v1/x.json", `{"type": "string"}`)
+	dir := filepath.Dir(filepath.Dir(path))
+	for link, to := range map[string]string{"..data": "..v1", "s.json": "..data/s.json", "x.json": "..data/x.json"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Skip(err)
+		}
+	}
+	s, err := Load(filepath.Join(dir, "s.json"))
+	if err != nil || s.Check([]byte("1")) == "" {
+		t.Errorf("Load: %v", err)
+	}
+}
+
 func TestDrafts(t *testing.T) {
 	for draft, want := range map[string]string{
 		"": "", // formats are annotations
