@@ -208,7 +208,7 @@ func (d *Daemon) startRouter(ctx context.Context, c *config.Config) (err error) 
 		return err
 	}
 	d.router, err = router.New(router.Options{
-		Service: c.Service, Store: d.store, Observer: d.metrics, Log: d.log,
+		Service: c.Service, Instance: instance(d.store.ID()), Store: d.store, Observer: d.metrics, Log: d.log,
 	}, d.routed)
 	if err != nil {
 		return err
@@ -224,6 +224,10 @@ func (d *Daemon) startRouter(ctx context.Context, c *config.Config) (err error) 
 	d.metrics.SetSnapshot(d.Snapshot)
 	return nil
 }
+
+// instance is the name that claims of a store have in front: the random end of
+// its id. It stays when eventd is started anew, or elsewhere.
+func instance(storeID string) string { return storeID[max(0, len(storeID)-12):] }
 
 // startOutbox publishes what waits in the outbox. It is stopped before NATS is;
 // what is left is published after the next start.

@@ -14,7 +14,8 @@ type outcome struct {
 	task    *task
 	answer  event.Answer
 
-	until time.Time // the lease that ran out; one that was extended since has not
+	until time.Time     // the lease that ran out; one that was extended since has not
+	read  *event.Record // of a claim: what must not have changed since; nil for no claim
 	*step
 	next  event.Delivery
 	entry event.Entry
@@ -127,12 +128,9 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		size += len(p.Payload) + followUpBytes
 	}
 	o.step = newStep(t.event, func(s *event.State) (*event.Effects, error) {
-		d, err := current(s, t, event.InProgress)
+		d, err := o.delivery(s)
 		if err != nil {
 			return nil, err
-		}
-		if !o.until.IsZero() && d.NextAttempt.After(o.until) {
-			return nil, event.ErrConflict
 		}
 		*d = o.next
 		s.Timeline = append(s.Timeline, o.entry)
@@ -140,6 +138,18 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		return effects, nil
 	})
 	o.step.Bytes = size
+}
+
+// delivery returns what the outcome is of, if it is still so.
+func (o *outcome) delivery(s *event.State) (*event.Delivery, error) {
+	if o.read != nil {
+		return held(s, o.task, o.read)
+	}
+	d, err := current(s, o.task, event.InProgress)
+	if err == nil && !o.until.IsZero() && !d.NextAttempt.Equal(o.until) {
+		err = event.ErrConflict // extended, or claimed anew
+	}
+	return d, err
 }
 
 // followUpBytes is about how much the store keeps of a follow-up event beside

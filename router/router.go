@@ -46,6 +46,7 @@ type Config struct {
 // Options of a router that stay.
 type Options struct {
 	Service  string // created_by of what eventd itself causes
+	Instance string // in front of the ids of claims: names the store; without dots, "" for nothing
 	Store    Store
 	Observer Observer
 	Log      zerolog.Logger
@@ -54,6 +55,7 @@ type Options struct {
 // Router leads events. Its methods may be called from any goroutine.
 type Router struct {
 	service  string
+	instance string
 	store    Store
 	observer Observer
 	log      zerolog.Logger
@@ -89,7 +91,7 @@ type live struct {
 // [Router.Start]. The error says which route is wrong.
 func New(o Options, c Config) (*Router, error) {
 	r := &Router{
-		service: o.Service, store: o.Store, observer: o.Observer, log: o.Log,
+		service: o.Service, instance: o.Instance, store: o.Store, observer: o.Observer, log: o.Log,
 		known: make(map[string]*dispatcher), quit: make(chan struct{}), unsettled: make(chan struct{}, 1),
 	}
 	r.lines = o.Log.Sample(&zerolog.BurstSampler{Burst: 20, Period: time.Second})
