@@ -25,7 +25,9 @@ const (
 type claiming struct {
 	Name    string `path:"name"`
 	Service string `header:"Eventd-Service" maxLength:"256" pattern:"^[ -~]*$" patternDescription:"printable ASCII" doc:"Who claims; the handler's service when left out."`
-	Body    *wire.Claim
+	// MaxBytes is for claimers that can take an answer of some size only.
+	MaxBytes int `query:"max_bytes" minimum:"1" doc:"The answer has at most so many bytes. Events that are too large for it are left to others."`
+	Body     *wire.Claim
 }
 
 type claimRef struct {
@@ -89,6 +91,10 @@ func (s *service) claim(ctx context.Context, in *claiming) (*out[wire.Claims], e
 		}
 		o.Max = max(in.Body.Max, 1)
 	}
+	m := newMeasure(in)
+	if m != nil {
+		o.Room = &m.Room
+	}
 	claims, err := s.Claims.Claim(ctx, in.Name, o)
 	if err != nil {
 		return nil, s.unclaimed("claim events", err)
@@ -97,7 +103,7 @@ func (s *service) claim(ctx context.Context, in *claiming) (*out[wire.Claims], e
 	for i := range claims {
 		list[i] = claimedOf(&claims[i])
 	}
-	return answer(wire.Claims{Claims: list})
+	return answer(wire.Claims{Claims: list, TooLarge: m.tooLarge()})
 }
 
 func claimedOf(c *event.Claim) wire.Claimed {

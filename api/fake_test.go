@@ -37,6 +37,7 @@ type fake struct {
 	reload   error
 
 	claimOrder event.ClaimOrder
+	claimed    []byte // payload of what is claimed; nil for one of its own
 	failure    event.ClaimFailure
 	working    map[string]event.Document
 	amendment  event.Amendment

@@ -23,6 +23,7 @@ func (c *Config) check() {
 	}
 	c.checkRoutes()
 	c.addAutomaticStreams()
+	c.checkClaims()
 }
 
 func (c *Config) checkListeners() {

@@ -204,6 +204,7 @@ type Breaker struct {
 // PollHandler says how services claim.
 type PollHandler struct {
 	Lease time.Duration `yaml:"lease" min:"1s" max:"12h" doc:"How long a claimed event is the claimer's, where the claim does not say. Then it is tried again."`
+	NATS  bool          `yaml:"nats" doc:"Services may claim over NATS, too. Who may is for the NATS server to say."`
 }
 
 // LogHandler has no options.

@@ -50,6 +50,7 @@ type Daemon struct {
 	routed    router.Config
 	config    atomic.Pointer[config.Config]
 	sources   sources
+	claims    *queue.ClaimService
 	up        atomic.Bool // everything is started
 	stopping  atomic.Bool
 	failed    chan error // the first thing that cannot be lived with
@@ -132,7 +133,7 @@ func (d *Daemon) onStop(name string, stop func(context.Context) error) {
 // [Daemon.stop] stops what was.
 func (d *Daemon) start(ctx context.Context, c *config.Config) error {
 	for _, step := range []func(context.Context, *config.Config) error{
-		d.startMetrics, d.startStore, d.startQueue, d.startRouter, d.startListeners, d.startOutbox, d.startSources,
+		d.startMetrics, d.startStore, d.startQueue, d.startRouter, d.startListeners, d.startClaims, d.startOutbox, d.startSources,
 	} {
 		if err := step(ctx, c); err != nil {
 			return err

@@ -60,6 +60,9 @@ func (d *Daemon) reload(ctx context.Context) error {
 	d.conn.SetStreams(ctx, translateStreams(c))
 	d.applySources(wanted)
 	closeDeliverers(old)
+	if err := d.claims.Offer(claimedOverNATS(c)); err != nil {
+		d.log.Error().Err(err).Msg("claims are offered over NATS as before")
+	}
 	return nil
 }
 

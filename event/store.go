@@ -70,6 +70,16 @@ type DueQuery struct {
 	Now     time.Time // those due at or before it
 	Limit   int       // at most so many…
 	Bytes   int       // …and no more after so many bytes of payload
+	Room    *Room     // …nor more than fit in there; nil for any
+}
+
+// Room bounds what is read by the size that it will have elsewhere.
+type Room struct {
+	Bytes int
+	// Size returns how many of them an event needs. One that needs more than
+	// there are is passed over, as if it did not wait. The payload is not to be
+	// kept.
+	Size func(e *Event, payload []byte) int
 }
 
 // Backup is a consistent copy of the store. Who gets it reads it, and closes it

@@ -78,13 +78,13 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	for {
+	for readings := 1; ; readings++ {
 		now := clock()
 		most := d.claimable(o.Max, now)
 		if most <= 0 {
 			return nil, nil
 		}
-		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes})
+		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes, Room: o.Room})
 		if err != nil {
 			return nil, err
 		}
@@ -95,6 +95,9 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 		if next.IsZero() || next.After(now) {
 			d.router.alarm.Set(d.name, next)
 			return nil, nil
+		}
+		if len(list) == 0 && o.Room != nil && readings > 1 {
+			return nil, nil // what waits longest is too large, not damaged
 		}
 	}
 }

@@ -162,7 +162,8 @@ type Claim struct {
 
 // Claims answers a claim.
 type Claims struct {
-	Claims []Claimed `json:"claims" nullable:"false" doc:"Those that wait longest first; none when there is none."`
+	Claims   []Claimed `json:"claims" nullable:"false" doc:"Those that wait longest first; none when there is none."`
+	TooLarge int       `json:"too_large,omitempty" doc:"With max_bytes: how many that are due were met that are too large for any such answer. They wait for a claim that can take them."`
 }
 
 // Claimed is one event that is the claimer's until its lease runs out.
