@@ -99,11 +99,25 @@ func (s *service) claim(ctx context.Context, in *claiming) (*out[wire.Claims], e
 	if err != nil {
 		return nil, s.unclaimed("claim events", err)
 	}
+	if err := ctx.Err(); err != nil {
+		s.giveBack(context.WithoutCancel(ctx), claims)
+		return nil, s.failure("claim events", err)
+	}
 	list := make([]wire.Claimed, len(claims))
 	for i := range claims {
 		list[i] = claimedOf(&claims[i])
 	}
 	return answer(wire.Claims{Claims: list, TooLarge: m.tooLarge()})
+}
+
+// giveBack releases claims of somebody who has hung up. One that cannot be has a
+// lease that runs out.
+func (s *service) giveBack(ctx context.Context, claims []event.Claim) {
+	for i := range claims {
+		if _, err := s.Claims.ReleaseClaim(ctx, claims[i].ID, s.Service); err != nil {
+			s.Log.Warn().Err(err).Str("claim", claims[i].ID).Msg("a claim that nobody takes is not released; its lease runs out")
+		}
+	}
 }
 
 func claimedOf(c *event.Claim) wire.Claimed {

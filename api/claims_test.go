@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,10 @@ func (f *fake) ExtendClaim(_ context.Context, _, by string, lease time.Duration)
 	return noon.Add(lease), f.err
 }
 
-func (f *fake) ReleaseClaim(_ context.Context, _, by string) (event.Record, error) {
+func (f *fake) ReleaseClaim(ctx context.Context, _, by string) (event.Record, error) {
+	if ctx.Err() != nil {
+		return event.Record{}, ctx.Err()
+	}
 	f.by = by
 	return f.change(1, event.Unprocessed)
 }
@@ -173,5 +177,19 @@ func TestClaimsAlone(t *testing.T) {
 	wantProblem(t, ask(h, "POST", "/v1/events", "{}"), 404, "there is nothing at")
 	if w := ask(h, "POST", "/v1/claims/1/complete", strings.Repeat("x", 9<<20)); w.Code != 413 {
 		t.Errorf("a body of 9 MiB: %d; want 413", w.Code)
+	}
+}
+
+// TestClaimerHasHungUp when its claims are made: they go back.
+func TestClaimerHasHungUp(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e1"))
+	ctx, hangUp := context.WithCancel(context.Background())
+	hangUp()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/handlers/worker/claim", nil)
+	r.Host = "127.0.0.1"
+	w := httptest.NewRecorder()
+	serve(f).ServeHTTP(w, r)
+	if f.by != "SERVICE_A" || w.Code != 503 {
+		t.Errorf("released by %q, %d; want SERVICE_A, 503", f.by, w.Code)
 	}
 }
