@@ -14,7 +14,7 @@ func (d *Daemon) startClaims(_ context.Context, c *config.Config) error {
 	d.claims = d.conn.NewClaimService(queue.ClaimOptions{
 		Service: c.Service, Instance: instance(d.store.ID()), Version: d.options.Version,
 	}, api.NewClaims(api.Options{Service: c.Service, Claims: d.router, Log: d.log}))
-	d.onStop("claims over NATS", func(context.Context) error { return d.claims.Close() })
+	d.onStop("claims over NATS", d.claims.Close)
 	return d.claims.Offer(claimedOverNATS(c))
 }
 

@@ -147,15 +147,21 @@ func (s *ClaimService) stopService() {
 }
 
 // Close offers nothing any more. Requests that wait for events are refused, and
-// it returns when nothing is at work.
-func (s *ClaimService) Close() error {
+// it returns when nothing is at work, or ctx ends.
+func (s *ClaimService) Close(ctx context.Context) error {
 	s.mu.Lock()
 	again := s.closed
 	s.closed = true
 	s.stopService()
 	s.mu.Unlock()
 	s.cancel()
-	s.running.Wait()
+	idle := make(chan struct{})
+	go func() { s.running.Wait(); close(idle) }()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if s.unread == nil || again {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (x *rig) claimService(instance string, d *desk) *queue.ClaimService {
 	x.t.Helper()
 	s := x.NewClaimService(queue.ClaimOptions{Service: "SHOP", Instance: instance, Version: "v1.2.3-4-gabc"}, d)
 	x.t.Cleanup(func() {
-		if err := s.Close(); err != nil {
+		if err := s.Close(context.Background()); err != nil {
 			x.t.Error(err)
 		}
 	})
@@ -301,7 +301,7 @@ func TestClaimServiceEnds(t *testing.T) {
 		got <- m
 	}()
 	<-asked
-	if err := s.Close(); err != nil {
+	if err := s.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 	if m := <-got; m == nil || m.Header.Get(micro.ErrorCodeHeader) != "503" || m.Header.Get(micro.ErrorHeader) != "eventd is stopping" {
@@ -391,7 +391,7 @@ func TestClaimServiceVersions(t *testing.T) {
 		if ping.Version != want {
 			t.Errorf("version %q becomes %q; want %q", version, ping.Version, want)
 		}
-		if err := s.Close(); err != nil {
+		if err := s.Close(context.Background()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -420,7 +420,7 @@ func TestClaimServiceWithoutConnection(t *testing.T) {
 		_, err := nc.Request("eventd.SHOP.claim.worker", nil, patience)
 		return err == nil
 	})
-	if err := s.Close(); err != nil {
+	if err := s.Close(context.Background()); err != nil {
 		t.Error(err)
 	}
 	nc.Close()
