@@ -92,8 +92,8 @@ func TestClaimerThatHasLeft(t *testing.T) {
 	p.job("j1")
 	p.eventually(func() error {
 		d, err := p.Show(context.Background(), "j1")
-		if err != nil {
-			return err
+		if err != nil || len(d.Timeline) == 0 {
+			return fmt.Errorf("no timeline: %w", err)
 		}
 		if last := d.Timeline[len(d.Timeline)-1]; last.Status != "UNPROCESSED" || last.Detail != "released by SERVICE_A and not counted" {
 			return fmt.Errorf("%+v is the last of %d entries", last, len(d.Timeline))

@@ -63,14 +63,20 @@ func natsClient(nc *nats.Conn, application string) *client.Client {
 
 // overBoth runs a test with claims over HTTP and over NATS.
 func overBoth(t *testing.T, test func(p *product, c *client.Client)) {
-	t.Run("HTTP", func(t *testing.T) { p := run(t, pollingRoutes); test(p, p.overHTTP()) })
-	t.Run("NATS", func(t *testing.T) { p := run(t, pollingRoutes); test(p, p.overNATS()) })
+	for name, over := range map[string]func(*product) *client.Client{"HTTP": (*product).overHTTP, "NATS": (*product).overNATS} {
+		t.Run(name, func(t *testing.T) {
+			p := run(t, pollingRoutes)
+			c := over(p)
+			c.Service = "WORKER"
+			test(p, c)
+		})
+	}
 }
 
 // processor runs one until the test ends or stop is called.
 func (p *product) processor(c *client.Client, x client.Processor) (stop func()) {
 	p.t.Helper()
-	c.Service, x.Handler = "WORKER", "worker"
+	x.Handler = "worker"
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Process(ctx, x) }()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,23 @@ import (
 // for a step and its commit.
 type between struct {
 	prompt
+	mu      sync.Mutex
 	happens func()
 }
 
+// let sets what is to happen.
+func (s *between) let(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.happens = f
+}
+
 func (s *between) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
-	if f := s.happens; f != nil {
-		s.happens = nil
+	s.mu.Lock()
+	f := s.happens
+	s.happens = nil
+	s.mu.Unlock()
+	if f != nil {
 		f()
 	}
 	return s.prompt.UpdateWithin(ctx, patience, updates...)
@@ -85,14 +97,14 @@ func TestOldClaimDoesNotActOnTheNext(t *testing.T) {
 					time.Sleep(time.Second)
 					old := x.claimOne("worker-1")
 					var newer event.Claim
-					s.happens = func() {
+					s.let(func() {
 						if _, err := x.ReleaseClaim(context.Background(), old.ID, "worker-1"); err != nil {
 							t.Error(err)
 						}
 						time.Sleep(time.Second)
 						// Its lease ends when the old one would have.
 						newer = x.claim(event.ClaimOrder{Max: 1, By: "worker-2", Lease: lease - time.Second})[0]
-					}
+					})
 					err := x.claimSteps()[verb](old.ID)
 					if !errors.Is(err, event.ErrConflict) || !strings.Contains(fmt.Sprint(err), "worker-2") {
 						t.Errorf("%s with the old claim: %v; want a conflict that names worker-2", verb, err)
@@ -126,7 +138,7 @@ func TestClaimHoldsWhileOthersAct(t *testing.T) {
 				if err != nil || len(other) != 1 {
 					t.Fatal(other, err)
 				}
-				s.happens = func() {
+				s.let(func() {
 					time.Sleep(time.Second)
 					if _, err := x.ExtendClaim(context.Background(), c.ID, "worker-1", time.Minute); err != nil {
 						t.Error(err)
@@ -134,7 +146,7 @@ func TestClaimHoldsWhileOthersAct(t *testing.T) {
 					if _, err := x.CompleteClaim(context.Background(), other[0].ID, "worker-2", nil); err != nil {
 						t.Error(err)
 					}
-				}
+				})
 				if err := x.claimSteps()[verb](c.ID); err != nil {
 					t.Errorf("%s: %v", verb, err)
 				}
@@ -149,11 +161,11 @@ func TestLeaseThatIsExtendedWhileItEnds(t *testing.T) {
 		x, s := racing(t)
 		x.accept(message("e1", "A", "{}"))
 		c := x.claimOne("worker-1")
-		s.happens = func() { // in the commit that ends the lease
+		s.let(func() { // in the commit that ends the lease
 			if _, err := x.ExtendClaim(context.Background(), c.ID, "", time.Minute); err != nil {
 				t.Error(err)
 			}
-		}
+		})
 		time.Sleep(lease + time.Second)
 		synctest.Wait()
 		if rec, info := x.find("e1"), x.info("h"); rec.Deliveries[0].Status != event.InProgress || info.Claims != 1 {
