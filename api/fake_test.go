@@ -192,6 +192,10 @@ func (f *fake) Routes() []event.RouteInfo {
 	return []event.RouteInfo{{Name: "start", MessageType: []string{"RQ_A_INIT"}, Handlers: []string{"service-a"}}}
 }
 
+func (f *fake) Schedules() []event.ScheduleInfo {
+	return []event.ScheduleInfo{{Name: "nightly", Cron: "0 2 * * *", Timezone: "UTC", MessageType: "RQ_A_CLOSE", Missed: "once", Next: noon}}
+}
+
 func (f *fake) Problems() []string { return f.problems }
 
 func (f *fake) Explain(m event.Message) []event.Explanation {

@@ -75,6 +75,7 @@ type Switches interface {
 type Overview interface {
 	Snapshot() event.Snapshot
 	Routes() []event.RouteInfo
+	Schedules() []event.ScheduleInfo
 	// Problems tells why it is not ready, a sentence each; none when it is.
 	Problems() []string
 }

@@ -39,7 +39,7 @@ type Row struct {
 	CreatedDttm     Time   `json:"created_dttm" format:"date-time"`
 	UpdatedBy       string `json:"updated_by" doc:"The service that caused the last change."`
 	UpdatedDttm     Time   `json:"updated_dttm" nullable:"true" format:"date-time"`
-	Source          string `json:"source" doc:"The configured source it came through; empty for the API and replies."`
+	Source          string `json:"source" doc:"The configured source it came through, or schedules/NAME; empty for the API and replies."`
 	ContentType     string `json:"content_type" doc:"Of the payload."`
 	Hops            int    `json:"hops" doc:"Follow-ups between the first event and this one."`
 	DeliverAtDttm   Time   `json:"deliver_at_dttm" nullable:"true" format:"date-time" doc:"Not handed to a handler before."`
@@ -213,6 +213,11 @@ type Routes struct {
 // Handlers answers GET /v1/handlers.
 type Handlers struct {
 	Handlers []event.HandlerInfo `json:"handlers" nullable:"false"`
+}
+
+// Schedules answers GET /v1/schedules.
+type Schedules struct {
+	Schedules []event.ScheduleInfo `json:"schedules" nullable:"false" doc:"In the order of their names."`
 }
 
 // Status answers GET /v1/status.
