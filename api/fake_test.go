@@ -32,6 +32,7 @@ type fake struct {
 	order    event.RedriveOrder
 	by       string
 	detail   string
+	of       string
 	paused   map[string]bool
 	problems []string
 	reload   error
@@ -108,8 +109,8 @@ func (f *fake) Redrive(_ context.Context, seq uint64, o event.RedriveOrder) (eve
 	return f.change(seq, event.Unprocessed)
 }
 
-func (f *fake) Cancel(_ context.Context, seq uint64, by, detail string) (event.Record, error) {
-	f.by, f.detail = by, detail
+func (f *fake) Cancel(_ context.Context, seq uint64, o event.CancelOrder) (event.Record, error) {
+	f.by, f.detail, f.of = o.By, o.Detail, o.Of
 	return f.change(seq, event.Failed)
 }
 

@@ -133,9 +133,10 @@ type Accepted struct {
 
 // Redrive is the body of a redrive. All of it is optional.
 type Redrive struct {
-	_       struct{} `additionalProperties:"false"`
-	Handler string   `json:"handler,omitempty" maxLength:"256" doc:"Hand it to this handler instead of those it has."`
-	Reason  string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
+	_        struct{} `additionalProperties:"false"`
+	Delivery string   `json:"delivery,omitempty" maxLength:"256" doc:"Only the delivery to this handler, whatever it and the others are."`
+	Handler  string   `json:"handler,omitempty" maxLength:"256" doc:"Hand it to this handler instead of those it has; with delivery, instead of that one."`
+	Reason   string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
 	// Payload goes out from now on; the one so far is kept.
 	Payload  json.RawMessage `json:"payload,omitempty" doc:"Goes out from now on instead of the payload so far, which is kept. Any JSON value; a string where the event's content_type is not JSON."`
 	Encoding string          `json:"payload_encoding,omitempty" enum:"json,text,base64" doc:"How payload is to be read: json: the value itself; text: the string; base64: the bytes in it. By the event's content_type when left out."`
@@ -143,8 +144,9 @@ type Redrive struct {
 
 // Cancel is the body of a cancellation. All of it is optional.
 type Cancel struct {
-	_      struct{} `additionalProperties:"false"`
-	Reason string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
+	_        struct{} `additionalProperties:"false"`
+	Delivery string   `json:"delivery,omitempty" maxLength:"256" doc:"Only the delivery to this handler."`
+	Reason   string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
 }
 
 // Changed answers a redrive or a cancellation.
