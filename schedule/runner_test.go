@@ -23,6 +23,7 @@ type kept struct {
 	marks  map[string]event.Mark
 	events []event.Message
 	err    error // of every call
+	lost   error // of the next call of Accept, which stores all the same
 	reads  int
 }
 
@@ -63,7 +64,9 @@ func (k *kept) Accept(_ context.Context, messages []event.Message) ([]event.Rece
 		k.events = append(k.events, m)
 		k.marks[m.Mark.Schedule] = *m.Mark
 	}
-	return nil, nil
+	err := k.lost
+	k.lost = nil
+	return nil, err
 }
 
 func (k *kept) fail(err error) {
@@ -243,6 +246,19 @@ func TestAStoreThatFails(t *testing.T) {
 		if why := r.Infos()[0].Problem; why != "" {
 			t.Errorf("problem = %q; want none", why)
 		}
+	})
+}
+
+// TestAnAnswerThatIsLost: what is not known to be stored is looked up before it is
+// made again.
+func TestAnAnswerThatIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept()
+		_, stop := runner(t, k, scheduled(t, "s", "*/10 * * * *", Once))
+		defer stop()
+		k.lost = errors.New("nobody knows")
+		time.Sleep(20 * time.Minute)
+		k.expect(t, "s", "2000-01-01T00:10:00Z", "2000-01-01T00:20:00Z")
 	})
 }
 
