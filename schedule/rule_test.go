@@ -175,7 +175,7 @@ func randomCron(r *rand.Rand) string {
 // TestNextSkipsNothing compares with looking at each minute.
 func TestNextSkipsNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for range 300 {
+	for range 40 {
 		cron := randomCron(r)
 		start := time.Date(2026, time.Month(1+r.IntN(12)), 1+r.IntN(28), r.IntN(24), r.IntN(60), 0, 0, time.UTC)
 		next := rule(t, cron, "UTC").Next(start)
@@ -185,8 +185,8 @@ func TestNextSkipsNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if due || at.After(next) || at.Sub(start) > 20*24*time.Hour {
-				if due != at.Equal(next) && at.Sub(start) < 20*24*time.Hour {
+			if due || at.After(next) || at.Sub(start) > 10*24*time.Hour {
+				if due != at.Equal(next) && at.Sub(start) < 10*24*time.Hour {
 					t.Errorf("%q after %s = %s; due is %s", cron, start, next, at)
 				}
 				break
@@ -198,7 +198,7 @@ func TestNextSkipsNothing(t *testing.T) {
 // TestLast compares the search by halves with going through all runs.
 func TestLast(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	for range 40 {
 		cron, zone := randomCron(r), []string{"UTC", "Europe/Zurich", "America/New_York"}[r.IntN(3)]
 		x := rule(t, cron, zone)
 		after := time.Date(2026, time.Month(1+r.IntN(12)), 1+r.IntN(28), r.IntN(24), r.IntN(60), r.IntN(60), 0, time.UTC)

@@ -69,6 +69,13 @@ func (k *kept) Accept(_ context.Context, messages []event.Message) ([]event.Rece
 	return nil, err
 }
 
+// with lets a test look into the store, or change it.
+func (k *kept) with(f func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
+}
+
 func (k *kept) fail(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -204,9 +211,11 @@ func TestReload(t *testing.T) {
 		time.Sleep(15 * time.Minute)
 		r.Set([]Schedule{scheduled(t, "comes", "*/5 * * * *", All), scheduled(t, "stays", "20 * * * *", Skip)})
 		synctest.Wait()
-		if _, there := k.marks["goes"]; there {
-			t.Error("the schedule that is gone is not forgotten")
-		}
+		k.with(func() {
+			if _, there := k.marks["goes"]; there {
+				t.Error("the schedule that is gone is not forgotten")
+			}
+		})
 		time.Sleep(10 * time.Minute)
 		k.expect(t, "comes", "2000-01-01T00:20:00Z", "2000-01-01T00:25:00Z")
 		k.expect(t, "stays", "2000-01-01T00:20:00Z")
@@ -217,9 +226,11 @@ func TestReload(t *testing.T) {
 		k.expect(t, "goes", "2000-01-01T00:10:00Z")
 		r.Set(nil)
 		synctest.Wait()
-		if len(k.marks) != 0 || len(r.Infos()) != 0 {
-			t.Errorf("marks = %v, infos = %v; want none", k.marks, r.Infos())
-		}
+		k.with(func() {
+			if len(k.marks) != 0 || len(r.Infos()) != 0 {
+				t.Errorf("marks = %v, infos = %v; want none", k.marks, r.Infos())
+			}
+		})
 	})
 }
 
@@ -256,7 +267,7 @@ func TestAnAnswerThatIsLost(t *testing.T) {
 		k := newKept()
 		_, stop := runner(t, k, scheduled(t, "s", "*/10 * * * *", Once))
 		defer stop()
-		k.lost = errors.New("nobody knows")
+		k.with(func() { k.lost = errors.New("nobody knows") })
 		time.Sleep(20 * time.Minute)
 		k.expect(t, "s", "2000-01-01T00:10:00Z", "2000-01-01T00:20:00Z")
 	})
