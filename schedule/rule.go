@@ -106,14 +106,17 @@ const maxSpans = 100
 func (r Rule) Next(after time.Time) time.Time {
 	t := after.In(r.zone).Truncate(time.Second)
 	wall := r.resumed(t)
+	var next, searched time.Time // next is the first there is after searched
 	for range maxSpans {
+		if !next.After(wall) || wall.Before(searched) {
+			searched = wall
+			if next = r.onWall(wall); next.IsZero() {
+				return next
+			}
+		}
 		_, offset := t.Zone()
 		_, end := t.ZoneBounds()
-		next, err := gronx.NextTickAfter(r.cron, wall, false)
-		if err != nil {
-			return time.Time{}
-		}
-		at := onWatch(next, offset)
+		at := next.Add(-seconds(offset))
 		if end.IsZero() || at.Before(end) {
 			return at.UTC()
 		}
@@ -125,6 +128,16 @@ func (r Rule) Next(after time.Time) time.Time {
 		t, wall = end, r.begin(end, offset, later)
 	}
 	return time.Time{}
+}
+
+// onWall returns what cron gives after a wall time; zero for nothing. The library
+// may answer with the time itself when it has looked long enough.
+func (r Rule) onWall(wall time.Time) time.Time {
+	next, err := gronx.NextTickAfter(r.cron, wall, false)
+	if err != nil || !next.After(wall) {
+		return time.Time{}
+	}
+	return next
 }
 
 // resumed returns from which wall time on, exclusively, to look for runs after t.
@@ -150,28 +163,40 @@ func (r Rule) begin(start time.Time, before, offset int) time.Time {
 	return start.UTC().Add(seconds(offset) - time.Second)
 }
 
-// onWatch returns when a wall time is, given the offset of the clock.
-func onWatch(wall time.Time, offset int) time.Time { return wall.Add(-seconds(offset)) }
-
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // Last returns the last run after a time and not after another; zero for none.
-// The search halves the time between the two.
-func (r Rule) Last(after, until time.Time) (last time.Time) {
-	for {
-		first := r.Next(after)
-		if first.IsZero() || first.After(until) {
-			return last
+// It looks back further and further until there is one.
+func (r Rule) Last(after, until time.Time) time.Time {
+	until = until.Truncate(time.Second)
+	for reach := time.Second; after.Before(until); reach *= 4 {
+		from := until.Add(-reach)
+		if from.Before(after) {
+			from = after
 		}
-		last, after = first, first
-		for low, high := first, until; high.Sub(low) > time.Second; {
-			middle := low.Add(high.Sub(low) / 2).Truncate(time.Second)
-			next := r.Next(middle)
-			if next.IsZero() || next.After(until) {
-				high = middle
-				continue
-			}
-			low, last, after = next, next, next
+		if run := r.Next(from); !run.IsZero() && !run.After(until) {
+			return r.within(run, until)
+		}
+		if from.Equal(after) {
+			break
 		}
 	}
+	return time.Time{}
+}
+
+// within returns the last run from one on and not after a time. It halves what is
+// between the two.
+func (r Rule) within(last, until time.Time) time.Time {
+	for none := until; none.Sub(last) > time.Second; { // none: after this there is none
+		middle := last.Add(none.Sub(last) / 2).Truncate(time.Second)
+		if run := r.Next(middle); run.IsZero() || run.After(until) {
+			none = middle
+		} else {
+			last = run
+		}
+	}
+	if run := r.Next(last); !run.IsZero() && !run.After(until) {
+		return run
+	}
+	return last
 }

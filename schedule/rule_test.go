@@ -212,3 +212,65 @@ func TestLast(t *testing.T) {
 		}
 	}
 }
+
+// TestNextIsTheSameUntilItComes: whenever one asks before a run, also around
+// changes of the clock, it is the next one.
+func TestNextIsTheSameUntilItComes(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	zones := []string{"Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "America/Sao_Paulo", "Pacific/Apia"}
+	for range 200 {
+		cron, zone := randomCron(r), zones[r.IntN(len(zones))]
+		x := rule(t, cron, zone)
+		after := time.Date(2008+r.IntN(30), time.Month(1+r.IntN(12)), 1, 0, 0, 0, 0, time.UTC)
+		if _, end := after.In(x.zone).ZoneBounds(); !end.IsZero() {
+			after = end.Add(time.Duration(r.IntN(6*3600)-4*3600) * time.Second)
+		}
+		next := x.Next(after)
+		if !next.After(after) {
+			t.Errorf("%q in %s: Next(%s) = %s; want a later time", cron, zone, after, next)
+			continue
+		}
+		for _, at := range []time.Time{next.Add(-time.Second), after.Add(time.Duration(r.Int64N(int64(next.Sub(after)))))} {
+			if got := x.Next(at); !got.Equal(next) {
+				t.Errorf("%q in %s: Next(%s) = %s, but Next(%s) = %s", cron, zone, after, next, at, got)
+			}
+		}
+	}
+}
+
+// TestRuleThatComesNoMore ends where the search does.
+func TestRuleThatComesNoMore(t *testing.T) {
+	r := rule(t, "0 0 29 2 *", "Europe/Zurich")
+	for _, after := range []string{"2096-02-28T23:00:00Z", "2096-03-01T00:00:00Z"} { // the next would be in 2104
+		if next := r.Next(at(t, after)); !next.IsZero() {
+			t.Errorf("Next(%s) = %s; want none", after, next)
+		}
+	}
+	if last, want := r.Last(at(t, "2090-01-01T00:00:00Z"), at(t, "2103-01-01T00:00:00Z")), at(t, "2096-02-28T23:00:00Z"); !last.Equal(want) {
+		t.Errorf("Last = %s; want %s", last, want)
+	}
+}
+
+// FuzzRule: a rule that is taken has runs, each later than the one before.
+func FuzzRule(f *testing.F) {
+	for _, seed := range []string{"0 2 * * *", "*/5 1-3 L,15W JAN-MAR 5#2,6L", "@hourly", "1,2 3 4 5 6 7", "60 * * * *", "* * * * * 2026"} {
+		f.Add(seed, "Europe/Zurich", int64(1774746000))
+	}
+	f.Fuzz(func(t *testing.T, cron, zone string, unix int64) {
+		r, err := NewRule(cron, zone)
+		if err != nil {
+			return
+		}
+		at := time.Unix(unix%(1<<32), 0)
+		for range 5 {
+			next := r.Next(at)
+			if next.IsZero() {
+				return // beyond what the search looks at
+			}
+			if !next.After(at) || next.Nanosecond() != 0 {
+				t.Fatalf("%q in %q: Next(%s) = %s", cron, zone, at, next)
+			}
+			at = next
+		}
+	})
+}
