@@ -127,10 +127,10 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 		}
 		return nil
 	}
-	all, revived := s.Status == event.Completed || named(&o), false
+	was, revived := s.Status, false
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if !all && d.Status == event.Completed || o.Of != "" && d.Handler != o.Of {
+		if !revives(was, d, &o) {
 			continue
 		}
 		detail := audit(&o, d)
@@ -145,6 +145,12 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 		return fmt.Errorf("no delivery to %s is to be redriven: %w", o.Of, event.ErrConflict)
 	}
 	return nil
+}
+
+// revives reports whether an order is about a delivery of an event with the given
+// status: about those that are not COMPLETED, or all when all are.
+func revives(s event.Status, d *event.Delivery, o *event.RedriveOrder) bool {
+	return (o.Of == "" || d.Handler == o.Of) && (d.Status != event.Completed || s == event.Completed || named(o))
 }
 
 // redrivable reports what stands in the way of a redrive.
