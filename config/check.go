@@ -22,6 +22,10 @@ func (c *Config) check() {
 		c.checkHandler(join("handlers", name), &h)
 	}
 	c.checkRoutes()
+	for _, name := range Names(c.Schedules) {
+		s := c.Schedules[name]
+		c.checkSchedule(join("schedules", name), &s)
+	}
 	c.addAutomaticStreams()
 	c.checkClaims()
 }

@@ -42,7 +42,7 @@ func (c *Config) checkHandler(path string, h *Handler) {
 	case !o.broken[path]:
 		o.addf(path, "does not say where events go; give one of %s", or(kinds))
 	}
-	c.checkHeaders(join(path, "headers"), h)
+	c.checkHeaders(join(path, "headers"), h.Headers)
 	c.checkHandlerTLS(path, h)
 	if _, ok := c.Retry[h.Retry]; !ok && o.clean(join(path, "retry")) {
 		o.addf(join(path, "retry"), "no retry policy is named %s%s", o.quote(join(path, "retry"), h.Retry),
@@ -75,9 +75,9 @@ var ownHeaders = []string{
 	"proxy-connection", "te", "trailer", "traceparent", "tracestate", "transfer-encoding", "upgrade",
 }
 
-func (c *Config) checkHeaders(path string, h *Handler) {
+func (c *Config) checkHeaders(path string, headers map[string]string) {
 	before := make(map[string]string)
-	for _, name := range Names(h.Headers) {
+	for _, name := range Names(headers) {
 		at, lower := join(path, name), strings.ToLower(name)
 		switch {
 		case before[lower] != "":
@@ -86,9 +86,9 @@ func (c *Config) checkHeaders(path string, h *Handler) {
 			c.origin.addf(at, "eventd sets this header itself")
 		case strings.HasSuffix(lower, "idempotency-key"):
 			c.origin.addf(at, "one key for every event makes no sense; receivers can use webhook-id, which each event has")
-		case strings.ContainsFunc(h.Headers[name], func(r rune) bool { return isControl(r) && r != '\t' }):
+		case strings.ContainsFunc(headers[name], func(r rune) bool { return isControl(r) && r != '\t' }):
 			c.origin.addf(at, "has a line break or another control character in its value; a header must be one line")
-		case strings.TrimSpace(h.Headers[name]) != h.Headers[name]:
+		case strings.TrimSpace(headers[name]) != headers[name]:
 			c.origin.addf(at, "has spaces around its value")
 		}
 		before[lower] = name

@@ -22,8 +22,9 @@ type Config struct {
 	Routes     []Route            `yaml:"routes" doc:"Which events go to which handlers. The first route that matches wins."`
 	DeadLetter string             `yaml:"dead_letter" form:"literal" doc:"Subject on which events that end as ERROR or FAILED are also published."`
 
+	Schedules map[string]Schedule `yaml:"schedules" keys:"name" doc:"Events that eventd makes itself at set times, by name."`
+
 	_ later `yaml:"tracing"`
-	_ later `yaml:"schedules"`
 
 	origin *origin
 }
@@ -254,4 +255,16 @@ type Route struct {
 	_        later             `yaml:"order_by"`
 	Schema   string            `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What the route takes and does not fit is kept as ERROR invalid."`
 	_        later             `yaml:"on_failure"`
+}
+
+// Schedule is a list of times at which eventd makes an event itself.
+type Schedule struct {
+	Cron          string            `yaml:"cron" required:"true" doc:"When: minute, hour, day of the month, month and day of the week, as in crontab; with six fields, seconds come first."`
+	Timezone      string            `yaml:"timezone" doc:"IANA name of the time zone in which cron is read, such as Europe/Zurich."`
+	MessageType   string            `yaml:"message_type" required:"true" form:"type" doc:"Message type of the events, which stand in the table request."`
+	Payload       string            `yaml:"payload" doc:"Their payload, as text."`
+	ContentType   string            `yaml:"content_type" form:"media" doc:"Content type of the payload."`
+	CorrelationID string            `yaml:"correlation_id" doc:"Conversation that all of them belong to. Default: each has one of its own."`
+	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers that go along with them."`
+	Missed        string            `yaml:"missed" enum:"skip,once,all" doc:"What becomes of times that passed by more than a minute ago while eventd was not running: skip them, make the last of them up, or all (the latest 100)."`
 }

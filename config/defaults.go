@@ -48,6 +48,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():
 		return reflect.ValueOf(handler())
+	case reflect.TypeFor[Schedule]():
+		return reflect.ValueOf(Schedule{Timezone: "UTC", Payload: "{}", ContentType: "application/json", Missed: "once"})
 	default:
 		return reflect.Zero(t)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/eventd-io/eventd/metrics"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/schedule"
 	"github.com/eventd-io/eventd/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -45,6 +46,8 @@ type Daemon struct {
 	store    *storage.DB
 	conn     *queue.Conn
 	router   *router.Router
+	// schedules make events once everything else is started.
+	schedules *schedule.Runner
 
 	reloading sync.Mutex // one reload at a time; guards routed
 	routed    router.Config
@@ -134,6 +137,7 @@ func (d *Daemon) onStop(name string, stop func(context.Context) error) {
 func (d *Daemon) start(ctx context.Context, c *config.Config) error {
 	for _, step := range []func(context.Context, *config.Config) error{
 		d.startMetrics, d.startStore, d.startQueue, d.startRouter, d.startListeners, d.startClaims, d.startOutbox, d.startSources,
+		d.startSchedules,
 	} {
 		if err := step(ctx, c); err != nil {
 			return err
@@ -169,6 +173,10 @@ func labels(c *config.Config) metrics.Labels {
 		if s.MessageType != "" {
 			l.MessageTypes = append(l.MessageTypes, s.MessageType)
 		}
+	}
+	for _, name := range config.Names(c.Schedules) {
+		l.Sources = append(l.Sources, schedule.SourceOf(name))
+		l.MessageTypes = append(l.MessageTypes, c.Schedules[name].MessageType)
 	}
 	return l
 }
@@ -214,6 +222,7 @@ func (d *Daemon) startRouter(ctx context.Context, c *config.Config) (err error) 
 	if err != nil {
 		return err
 	}
+	d.schedules = schedule.NewRunner(d.store, d.router, d.log)
 	d.onStop("router", func(ctx context.Context) error {
 		d.router.Stop(ctx)
 		closeDeliverers(d.routed)

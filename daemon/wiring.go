@@ -6,6 +6,7 @@ import (
 	"github.com/eventd-io/eventd/metrics"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/schedule"
 	"github.com/eventd-io/eventd/schema"
 	"github.com/eventd-io/eventd/storage"
 	"github.com/eventd-io/eventd/webhook"
@@ -25,6 +26,8 @@ var (
 	_ queue.Intake      = (*router.Router)(nil)
 	_ queue.OutboxStore = (*storage.DB)(nil)
 	_ queue.Positions   = (*storage.DB)(nil)
+	_ schedule.Store    = (*storage.DB)(nil)
+	_ schedule.Intake   = (*router.Router)(nil)
 	_ api.Intake        = (*router.Router)(nil)
 	_ api.Reader        = (*storage.DB)(nil)
 	_ api.WorkingData   = (*router.Router)(nil)

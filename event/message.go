@@ -10,6 +10,8 @@ type Message struct {
 	// [Invalid], with a Detail for people. Both are "" for a sound message.
 	Problem Reason
 	Detail  string
+	// Mark is stored with it, nil for none: it is a run of that schedule.
+	Mark *Mark
 }
 
 // Receipt says what became of a [Message].

@@ -15,6 +15,7 @@ type Admission struct {
 	// transaction, unless the event is a duplicate; nil for nothing. Where it
 	// cannot, the event is stored with a note of it.
 	Remember Amend
+	Mark     *Mark // of the schedule that it is a run of, stored in any case; nil for none
 	// Duplicate is set by the store when the same event was stored before. The
 	// first one keeps a note of it and nothing else is stored; Event.Seq is then
 	// the first one's.

@@ -143,7 +143,7 @@ type plan struct {
 // and the first attempt is counted with the very commit that stores the event.
 func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
 	p := &plan{own: m.Event}
-	p.Event, p.Payload = &p.own, m.Payload
+	p.Event, p.Payload, p.Mark = &p.own, m.Payload, m.Mark
 	p.State.UpdatedBy, p.State.UpdatedAt = m.CreatedBy, m.CreatedAt
 	if m.Problem != "" {
 		r.parkNew(p, m.Problem, m.Detail, now)

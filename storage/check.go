@@ -158,6 +158,7 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 	}
 	c.indexes()
 	c.outbox()
+	c.schedules()
 	c.listQuarantined()
 	return nil
 }

@@ -32,7 +32,7 @@ func commands() []*command {
 		sendCommand(), explainCommand(),
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
 		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
-		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(),
+		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(), schedulesCommand(),
 	}, storeCommands(), []*command{
 		healthCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand(),
 	})
