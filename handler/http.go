@@ -30,6 +30,7 @@ type HTTPOptions struct {
 	Headers map[string]string // sent with each request; they win over those of the event. Host is settable
 	RetryOn []string          // see [ParseRetryOn]
 	Source  string            // CloudEvents source of events that came without one
+	Async   time.Duration     // 202 takes an event over for so long; 0: it handles it
 }
 
 // HTTP posts events to an endpoint, over HTTP/1.1.
@@ -48,11 +49,12 @@ type HTTP struct {
 	format  envelope.Format
 	source  string
 	retryOn *RetryOn
+	async   time.Duration
 }
 
 // NewHTTP returns a handler that has no connection yet. Close it after use.
 func NewHTTP(o HTTPOptions) (*HTTP, error) {
-	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != ""}
+	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != "", async: o.Async}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout
 	}
@@ -180,16 +182,27 @@ func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Tim
 	}
 	var payload []byte
 	c.fields, payload = envelope.Encode(c.fields, a, h.format, h.source)
+	return h.send(ctx, c, payload, h)
+}
+
+// reader says what an answer means. An error is one of the connection.
+type reader interface {
+	read(response *http.Response, body io.Reader) (event.Answer, error)
+}
+
+// send makes a request, whose own headers are in c.fields, has its answer read,
+// and lets go of the connection.
+func (h *HTTP) send(ctx context.Context, c *connection, payload []byte, r reader) event.Answer {
 	c.buffer = h.head(c.buffer[:0], c.fields, len(payload))
 	response, err := c.exchange(payload) //nolint:bodyclose // the body is read to its end, or the connection closed
 	if err != nil {
 		c.close()
 		return broken(ctx, h.timeout, err)
 	}
-	answer, err := h.read(response, &c.body)
+	answer, err := r.read(response, &c.body)
 	// An answer that breaks off says nothing of success: a server that fails
 	// half-way has sent its status before. A failure it stays either way.
-	if err != nil && answer.Outcome == event.Done {
+	if err != nil && (answer.Outcome == event.Done || answer.Outcome == event.Taken) {
 		answer = broken(ctx, h.timeout, err)
 		answer.Code = response.StatusCode
 	}
@@ -201,9 +214,12 @@ func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Tim
 	return answer
 }
 
-// read says what an answer means. An error is one of the connection.
+// read implements [reader] for one event.
 func (h *HTTP) read(response *http.Response, body io.Reader) (answer event.Answer, err error) {
 	answer = classify(response.StatusCode, response.Header, h.retryOn, time.Now())
+	if response.StatusCode == http.StatusAccepted && h.async > 0 {
+		answer.Outcome, answer.Lease = event.Taken, h.async
+	}
 	switch {
 	case response.StatusCode == http.StatusSwitchingProtocols: // what follows is no HTTP
 	case response.StatusCode == http.StatusOK && envelope.IsCloudEvent(response.Header):

@@ -226,7 +226,7 @@ func (r *Router) goOn(p *plan) {
 	for i := range p.State.Deliveries {
 		delivery := p.State.Deliveries[i]
 		if kept := p.reserved[i]; kept != nil {
-			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event)}
+			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event), began: p.State.UpdatedAt}
 			if !kept.begin(t) {
 				r.handBack([]*task{t}, stopping)
 			}

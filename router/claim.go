@@ -206,7 +206,7 @@ func (r *Router) claimed(ctx context.Context, id string) (*event.Record, *task, 
 	}
 	t.event = &rec.Event
 	d, err := current(&rec.State, t, event.InProgress)
-	if err != nil || d.NextAttempt.IsZero() || !claimedAt(&rec, d).Equal(at) {
+	if err != nil || !r.leasable(d) || !claimedAt(&rec, d).Equal(at) {
 		return nil, nil, fmt.Errorf("the claim is over: %s: %w", holder(&rec, t.index), event.ErrConflict)
 	}
 	t.delivery = *d
@@ -219,6 +219,9 @@ func holder(rec *event.Record, index int) string {
 		return "the event has no such delivery"
 	}
 	d := &rec.Deliveries[index]
+	if d.Status == event.InProgress && d.NextAttempt.IsZero() {
+		return fmt.Sprintf("attempt %d is with %s", d.Attempts, rec.UpdatedBy)
+	}
 	if d.Status == event.InProgress {
 		return fmt.Sprintf("attempt %d is with %s until %s", d.Attempts, rec.UpdatedBy, d.NextAttempt.Format(time.RFC3339Nano))
 	}
@@ -239,7 +242,7 @@ func (r *Router) CompleteClaim(ctx context.Context, id, by string, followUps []e
 func (r *Router) FailClaim(ctx context.Context, id, by string, f event.ClaimFailure) (event.Record, error) {
 	a := event.Answer{Outcome: event.Never, Reason: event.Rejected, Detail: f.Detail[:min(len(f.Detail), event.MaxDetail)]}
 	if f.Retry {
-		a.Outcome, a.Reason, a.Rest = event.Again, event.ClaimFailed, f.Delay
+		a.Outcome, a.Reason, a.Delay = event.Again, event.ClaimFailed, f.Delay
 	}
 	return r.concludeClaim(ctx, id, by, a)
 }
@@ -283,7 +286,7 @@ func (r *Router) claimHandler(name, by string) *Handler {
 func claimedAt(rec *event.Record, d *event.Delivery) time.Time {
 	for i := len(rec.Timeline) - 1; i >= 0; i-- {
 		e := &rec.Timeline[i]
-		if e.Status == event.InProgress && e.Handler == d.Handler && e.Attempt == d.Attempts {
+		if e.Status == event.InProgress && e.Handler == d.Handler && e.Attempt == d.Attempts && e.Code == 0 { // with one it is an answer
 			return e.At
 		}
 	}
@@ -299,7 +302,7 @@ func (r *Router) ExtendClaim(ctx context.Context, id, by string, lease time.Dura
 	}
 	h := r.claimHandler(t.delivery.Handler, by)
 	if lease <= 0 {
-		lease = max(h.Lease, time.Second)
+		lease = max(h.Lease, h.AsyncTimeout, time.Second)
 	}
 	now := clock()
 	until = dueTime(now, lease)
@@ -318,13 +321,15 @@ func (r *Router) ExtendClaim(ctx context.Context, id, by string, lease time.Dura
 }
 
 // ReleaseClaim gives a claimed event back as if it had not been claimed: it is
-// due at once and the attempt does not count.
+// due at once and the attempt does not count. One that was pushed stays on
+// record, but is not charged.
 func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record, error) {
 	rec, t, err := r.claimed(ctx, id)
 	if err != nil {
 		return event.Record{}, err
 	}
-	by = r.claimHandler(t.delivery.Handler, by).Service
+	h := r.claimHandler(t.delivery.Handler, by)
+	by = h.Service
 	out, err := r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
 		d, err := current(s, t, event.InProgress)
 		if err != nil {
@@ -332,12 +337,13 @@ func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record,
 		}
 		now := clock()
 		var e event.Entry
-		*d, e = released(*d, by, now)
+		*d, e = released(*d, by, h.polled(), now)
 		s.Timeline, s.UpdatedBy, s.UpdatedAt = append(s.Timeline, e), by, now
 		return nil, nil
 	})
 	if err == nil {
 		r.leases.drop(t.event.Seq, t.index)
+		r.concluded(h)
 	}
 	return out, err
 }

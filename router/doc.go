@@ -28,5 +28,6 @@
 // settle.go (the pure decision what an answer means), step.go (how a change is
 // stored and told), deadletter.go, operate.go (what people ask for), redrives.go
 // and jobs.go (redrives of many events), recover.go (after a crash), reconcile.go
-// (after a reload), claim.go and lease.go (services that poll).
+// (after a reload), claim.go and lease.go (services that poll), async.go (handlers that
+// take an event over).
 package router

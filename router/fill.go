@@ -67,9 +67,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 		return d.takeBack(), 0
 	}
 	for len(d.ahead) > 0 && d.running < d.handler.Concurrency { // more slots, or a stop that is over already
-		t := d.first()
-		d.running++
-		d.router.running.Go(func() { d.work(t) })
+		d.run(d.first())
 	}
 	n = d.room(now)
 	if !d.backlog || n <= 0 {
