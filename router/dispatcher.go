@@ -123,13 +123,23 @@ func (d *dispatcher) taken() int { return d.running + d.settling + d.counting + 
 
 // room returns how many more attempts may be counted now. The caller holds mu.
 func (d *dispatcher) room(now time.Time) int {
-	if d.bytes >= heldBytes || d.handler.polled() || d.handler.Bytes > 0 && d.carried >= d.handler.Bytes {
+	if d.handler.polled() || d.roomBytes() <= 0 {
 		return 0
 	}
 	if d.breaker.trial(now) {
 		return d.allowed(d.entrusted(1-d.taken()), now)
 	}
 	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
+}
+
+// roomBytes returns how many bytes of payloads may be counted now. The caller
+// holds mu.
+func (d *dispatcher) roomBytes() int {
+	n := heldBytes - d.bytes
+	if most := d.handler.Bytes; most > 0 {
+		n = min(n, most-d.carried-d.bytes)
+	}
+	return n
 }
 
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.

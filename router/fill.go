@@ -86,7 +86,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 func (d *dispatcher) fill(n int) bool {
 	now := clock()
 	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
-		Handler: d.name, Now: now, Limit: n, Bytes: heldBytes,
+		Handler: d.name, Now: now, Limit: n, Bytes: d.portion(),
 	})
 	tasks := make([]*task, 0, len(list))
 	for i := range list {
@@ -117,6 +117,16 @@ func (d *dispatcher) fill(n int) bool {
 	// Without rows those that were due were damaged and are taken out. Rows that are
 	// not begun wait for a slot.
 	return (len(tasks) > 0 || len(list) == 0) && d.backlog && d.thirsty(time.Now())
+}
+
+// portion returns after how many bytes of payloads no more are read.
+func (d *dispatcher) portion() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.handler.Bytes == 0 {
+		return heldBytes
+	}
+	return max(d.roomBytes(), 1) // one fits always
 }
 
 // cautious cuts off the first task, and all behind it, that was in flight in a
