@@ -34,10 +34,10 @@ type Batch struct {
 	http     *HTTP
 	post     func(context.Context, []*element, time.Time) []event.Answer
 	max      int
-	wait     time.Duration
 	requests int
 
 	mu      sync.Mutex
+	wait    time.Duration
 	waiting []*element // what came first goes first
 	bytes   int        // of what waits
 	running int        // requests
@@ -74,8 +74,20 @@ func (b *Batch) Kind() string { return b.http.Kind() }
 // Target returns the endpoint for people: without user, password and query.
 func (b *Batch) Target() string { return b.http.Target() }
 
-// Close closes idle connections. Those in use end with their request.
-func (b *Batch) Close() { b.http.Close() }
+// Hurry has what waits for company sent, and all that comes later without
+// waiting: no more may come.
+func (b *Batch) Hurry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wait = 0
+	b.start(time.Now())
+}
+
+// Close hurries, and closes idle connections. Those in use end with their request.
+func (b *Batch) Close() {
+	b.Hurry()
+	b.http.Close()
+}
 
 // Deliver sends the event in a batch, once.
 func (b *Batch) Deliver(ctx context.Context, a *event.Attempt) event.Answer {

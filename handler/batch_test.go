@@ -377,6 +377,25 @@ func (s *slowSender) post(_ context.Context, batch []*element, _ time.Time) []ev
 	return alike(event.Answer{Outcome: event.Done}, len(batch))
 }
 
+// TestBatchHurries: nothing waits for company that will not come.
+func TestBatchHurries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowSender{began: time.Now()}
+		b := newBatch(t, BatchOptions{HTTPOptions: HTTPOptions{URL: "http://127.0.0.1:1"}, Max: 3, Wait: time.Minute, Requests: 2})
+		b.post = s.post
+		var all sync.WaitGroup
+		all.Go(func() { b.Deliver(t.Context(), numbered("1", "")) })
+		<-time.After(time.Second)
+		b.Hurry()
+		<-time.After(time.Second)
+		all.Go(func() { b.Deliver(t.Context(), numbered("2", "")) })
+		all.Wait()
+		if got := strings.Join(s.log, " "); got != "1s:1 2s:1" {
+			t.Errorf("requests: %s; want 1s:1 2s:1", got)
+		}
+	})
+}
+
 // TestBatchIsGivenUp: what waits when its context ends is not sent, and what is
 // being sent ends too.
 func TestBatchIsGivenUp(t *testing.T) {

@@ -51,6 +51,33 @@ func TestSilentAnswers(t *testing.T) {
 	})
 }
 
+// patientOne holds attempts back until it is told to hurry.
+type patientOne struct{ hurry chan struct{} }
+
+func (p *patientOne) Hurry() { close(p.hurry) }
+
+func (p *patientOne) Deliver(ctx context.Context, _ *event.Attempt) event.Answer {
+	select {
+	case <-p.hurry:
+		return done
+	case <-ctx.Done():
+		return abandoned
+	}
+}
+
+// TestStopHurries: an orderly end does not wait for company, nor cost an attempt.
+func TestStopHurries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newRig(t, only(handlerTo("h", &patientOne{hurry: make(chan struct{})})))
+		x.accept(message("e1", "A", "{}"))
+		synctest.Wait()
+		x.stop(time.Minute)
+		if rec := x.find("e1"); rec.Status != event.Completed {
+			t.Errorf("after the stop it is %s %s; want COMPLETED", rec.Status, rec.Reason)
+		}
+	})
+}
+
 // TestInterruptedGoesAlone: after a crash each event says that it was in flight.
 func TestInterruptedGoesAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

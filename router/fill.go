@@ -33,7 +33,11 @@ func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.closed = true
 	list := d.takeBack()
+	h := d.handler
 	d.mu.Unlock()
+	if x, ok := h.Deliverer.(interface{ Hurry() }); ok {
+		x.Hurry()
+	}
 	d.handBack(list, stopping)
 }
 
