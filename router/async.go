@@ -14,8 +14,8 @@ import (
 // what became of it (claim.go), also before the answer to the request is there;
 // else the lease runs out (lease.go).
 
-// claimID names the attempt to a handler that may take it over; "" for others.
-func (h *Handler) claimID(t *task) string {
+// claimOf names the attempt to a handler that may take it over; "" for others.
+func (d *dispatcher) claimOf(h *Handler, t *task) string {
 	if h.AsyncTimeout == 0 {
 		return ""
 	}

@@ -91,7 +91,7 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 	a := h.Deliverer.Deliver(d.router.attempts, &event.Attempt{
 		Event: t.event, Payload: t.payload, Handler: h.Name, Route: t.delivery.Route,
 		Number: t.delivery.Attempts, Generation: t.delivery.Generation,
-		ClaimID: h.claimID(t), Alone: t.delivery.Interruptions > 0,
+		ClaimID: d.claimOf(h, t), Alone: t.delivery.Interruptions > 0,
 	})
 	if !a.Silent {
 		d.heed(&a)
