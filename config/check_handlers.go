@@ -19,13 +19,13 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},
+	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
+	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
+	{"concurrency", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
 	{"batch", []string{KindHTTP, KindUnix}},
 	{"async", []string{KindHTTP, KindUnix}},
 	{"async_timeout", []string{KindHTTP, KindUnix}},
 	{"async_max", []string{KindHTTP, KindUnix}},
-	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
-	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
-	{"concurrency", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
 }
 
 func (c *Config) checkHandler(path string, h *Handler) {
@@ -52,37 +52,6 @@ func (c *Config) checkHandler(path string, h *Handler) {
 	c.checkTwice(join(path, "retry_on"), h.RetryOn)
 	c.checkBatch(path, h)
 	c.checkAsync(path, h)
-}
-
-// maxTogether is how many events of a handler may be on their way at once.
-const maxTogether = 10_000
-
-func (c *Config) checkBatch(path string, h *Handler) {
-	o, batch := c.origin, join(path, "batch")
-	if h.Batch == nil || !o.clean(batch) {
-		return
-	}
-	if at := join(path, "format"); h.Format != "structured" && o.clean(at) {
-		o.addf(at, "has no meaning beside batch, in which all events are in the structured form")
-	}
-	if n := h.Concurrency * h.Batch.Max; n > maxTogether && o.clean(join(path, "concurrency")) {
-		o.addf(batch, "%d requests with %d events each are %d on their way at once; at most %d may be",
-			h.Concurrency, h.Batch.Max, n, maxTogether)
-	}
-}
-
-func (c *Config) checkAsync(path string, h *Handler) {
-	if h.Async {
-		if h.Batch != nil {
-			c.forbid(join(path, "async"), "has no place beside batch: the answer to a batch says what became of each event")
-		}
-		return
-	}
-	for _, key := range []string{"async_timeout", "async_max"} {
-		if c.origin.clean(join(path, "async")) {
-			c.forbid(join(path, key), "has no meaning without async: true")
-		}
-	}
 }
 
 func (c *Config) checkKeysOf(path, kind string) {

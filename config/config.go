@@ -181,12 +181,6 @@ type Breaker struct {
 	Open     time.Duration `yaml:"open" min:"100ms" max:"24h" doc:"How long nothing is tried then. One attempt decides whether it closes."`
 }
 
-// Batch says how events are sent together.
-type Batch struct {
-	Max  int           `yaml:"max" min:"1" max:"1000" doc:"Events in one request."`
-	Wait time.Duration `yaml:"wait" min:"0s" max:"1m" doc:"How long the first of a batch that is not full waits for company. 0s: what is due is sent at once."`
-}
-
 // PollHandler says how services claim.
 type PollHandler struct {
 	Lease time.Duration `yaml:"lease" min:"1s" max:"12h" doc:"How long a claimed event is the claimer's, where the claim does not say. Then it is tried again."`
@@ -194,6 +188,12 @@ type PollHandler struct {
 
 // LogHandler has no options.
 type LogHandler struct{}
+
+// Batch says how events are sent together.
+type Batch struct {
+	Max  int           `yaml:"max" min:"1" max:"1000" doc:"Events in one request."`
+	Wait time.Duration `yaml:"wait" min:"0s" max:"1m" doc:"How long the first of a batch that is not full waits for company. 0s: what is due is sent at once."`
+}
 
 // The kinds of handlers.
 const (

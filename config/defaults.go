@@ -37,14 +37,14 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(embedded())
 	case reflect.TypeFor[Stream]():
 		return reflect.ValueOf(Stream{Replicas: 1})
+	case reflect.TypeFor[Batch]():
+		return reflect.ValueOf(Batch{Max: 100, Wait: 50 * time.Millisecond})
 	case reflect.TypeFor[Source]():
 		return reflect.ValueOf(Source{Table: "inbound", MaxAckPending: 1024, AckWait: 30 * time.Second})
 	case reflect.TypeFor[Policy]():
 		return reflect.ValueOf(builtIn())
 	case reflect.TypeFor[Breaker]():
 		return reflect.ValueOf(Breaker{Failures: 5, Open: 30 * time.Second})
-	case reflect.TypeFor[Batch]():
-		return reflect.ValueOf(Batch{Max: 100, Wait: 50 * time.Millisecond})
 	case reflect.TypeFor[PollHandler]():
 		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():

@@ -132,16 +132,6 @@ func (d *dispatcher) room(now time.Time) int {
 	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
 }
 
-// roomBytes returns how many bytes of payloads may be counted now. The caller
-// holds mu.
-func (d *dispatcher) roomBytes() int {
-	n := heldBytes - d.bytes
-	if most := d.handler.Bytes; most > 0 {
-		n = min(n, most-d.carried-d.bytes)
-	}
-	return n
-}
-
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
 func (d *dispatcher) endIdle() {
 	if d.retired && d.taken() == 0 && !d.over {

@@ -123,16 +123,6 @@ func (d *dispatcher) fill(n int) bool {
 	return (len(tasks) > 0 || len(list) == 0) && d.backlog && d.thirsty(time.Now())
 }
 
-// portion returns after how many bytes of payloads no more are read.
-func (d *dispatcher) portion() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.handler.Bytes == 0 {
-		return heldBytes
-	}
-	return max(d.roomBytes(), 1) // one fits always
-}
-
 // cautious cuts off the first task, and all behind it, that was in flight in a
 // crash and would be counted ahead of a slot: after the third crash in a row it
 // counts as poison, so it must not be in flight but while it runs. Room for n is
