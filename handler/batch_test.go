@@ -475,3 +475,43 @@ func TestBatchUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// FuzzBatchAnswer: whatever is answered, each event has one outcome, and one
+// answer speaks of the handler. Only what says so is done.
+func FuzzBatchAnswer(f *testing.F) {
+	for _, body := range []string{
+		"", "OK", `{"results":[{"event_id":"e-0","status":200},{"event_id":"e-1","status":503,"retry_after":"9"}]}`,
+		`{"results":[{"event_id":"e-2","status":200,"events":[{"message_type":"B"}]},{"event_id":"e-2","status":-1}]}`,
+		`{"results":{}}`, `[]`, "\xff{", `{"results":[[],{"event_id":"e-0","status":1e9}]}`,
+	} {
+		f.Add("application/json", []byte(body))
+		f.Add("", []byte(body))
+	}
+	h, err := NewHTTP(HTTPOptions{URL: "http://127.0.0.1:1"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	batch := make([]*element, 3)
+	for i, a := range attempts(3) {
+		batch[i] = &element{attempt: a, source: "/s"}
+	}
+	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		r := batchReply{http: h, header: http.Header{"Content-Type": {contentType}}, body: body}
+		answers := h.spread(event.Answer{Outcome: event.Done, Code: 200}, &r, batch)
+		speak := 0
+		for i, a := range answers {
+			if a.Outcome < event.Done || a.Outcome > event.Never || a.Outcome != event.Done && a.Reason == "" || len(a.Detail) > event.MaxDetail {
+				t.Errorf("answer %d is %+v", i, a)
+			}
+			if a.Outcome == event.Done && r.structured() && !strings.Contains(string(body), "2") {
+				t.Errorf("answer %d is done, though no result says so", i)
+			}
+			if !a.Silent {
+				speak++
+			}
+		}
+		if len(answers) != 3 || speak != 1 {
+			t.Errorf("%d answers, %d speak; want 3 and 1", len(answers), speak)
+		}
+	})
+}
