@@ -30,6 +30,8 @@ type HTTPOptions struct {
 	Headers map[string]string // sent with each request; they win over those of the event. Host is settable
 	RetryOn []string          // see [ParseRetryOn]
 	Source  string            // CloudEvents source of events that came without one
+	TLS     TLSOptions        // for an https URL
+	Signer  Signer            // of every request; nil for none
 	Async   time.Duration     // 202 takes an event over for so long; 0: it handles it
 }
 
@@ -49,12 +51,13 @@ type HTTP struct {
 	format  envelope.Format
 	source  string
 	retryOn *RetryOn
+	signer  Signer
 	async   time.Duration
 }
 
 // NewHTTP returns a handler that has no connection yet. Close it after use.
 func NewHTTP(o HTTPOptions) (*HTTP, error) {
-	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != "", async: o.Async}
+	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != "", signer: o.Signer, async: o.Async}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout
 	}
@@ -74,7 +77,9 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.pool = newPool(o.Socket, u.Scheme, host)
+	if h.pool, err = newPool(o.Socket, u.Scheme, host, o.TLS); err != nil {
+		return nil, err
+	}
 	h.first = h.beginning(u, host)
 	return h, nil
 }
@@ -193,6 +198,9 @@ type reader interface {
 // send makes a request, whose own headers are in c.fields, has its answer read,
 // and lets go of the connection.
 func (h *HTTP) send(ctx context.Context, c *connection, payload []byte, r reader) event.Answer {
+	if h.signer != nil {
+		c.fields = signed(c.fields, h.signer, payload)
+	}
 	c.buffer = h.head(c.buffer[:0], c.fields, len(payload))
 	response, err := c.exchange(payload) //nolint:bodyclose // the body is read to its end, or the connection closed
 	if err != nil {
