@@ -19,7 +19,9 @@ func structuredBody(e *event.Event, payload []byte, ceSource string, more ...Fie
 	attributes := make(map[string]string, 8+len(e.Attributes)+len(more))
 	eachAttribute(e, ceSource, func(name, value string) { attributes[name] = value })
 	for _, f := range more {
-		attributes[f.Name] = f.Value
+		if f.Value != "" { // no attribute may be empty
+			attributes[f.Name] = f.Value
+		}
 	}
 	contentType := e.ContentType
 	if _, _, err := mime.ParseMediaType(contentType); err != nil {

@@ -515,3 +515,10 @@ func FuzzBatchAnswer(f *testing.F) {
 		}
 	})
 }
+
+func TestSignedBatch(t *testing.T) {
+	s, last := serve(t, nil)
+	b := newBatch(t, BatchOptions{HTTPOptions: HTTPOptions{URL: s.URL, Signer: testSigner(t)}, Max: 2, Wait: time.Minute, Requests: 1})
+	deliverAll(t, b, attempts(2)...)
+	verifyBoth(t, last.Load().Header, last.Load().body)
+}
