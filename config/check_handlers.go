@@ -24,6 +24,10 @@ var only = []struct {
 	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
 	{"concurrency", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
+	{"batch", []string{KindHTTP, KindUnix}},
+	{"async", []string{KindHTTP, KindUnix}},
+	{"async_timeout", []string{KindHTTP, KindUnix}},
+	{"async_max", []string{KindHTTP, KindUnix}},
 }
 
 func (c *Config) checkHandler(path string, h *Handler) {
@@ -49,6 +53,8 @@ func (c *Config) checkHandler(path string, h *Handler) {
 			orElse(h.Retry, Names(c.Retry)))
 	}
 	c.checkTwice(join(path, "retry_on"), h.RetryOn)
+	c.checkBatch(path, h)
+	c.checkAsync(path, h)
 }
 
 func (c *Config) checkKeysOf(path, kind string) {

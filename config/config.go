@@ -159,8 +159,8 @@ type Handler struct {
 	Poll          *PollHandler      `yaml:"poll" doc:"Services claim the events through the API instead of having them pushed."`
 	Log           *LogHandler       `yaml:"log" doc:"Write events to eventd's own log; it has no options: {}."`
 	Timeout       time.Duration     `yaml:"timeout" min:"1ms" max:"1h" doc:"How long an attempt may take. Not for poll."`
-	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time. Default for topic: 512. Not for poll."`
-	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for poll and log."`
+	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time; with batch, how many requests. Default for topic: 512, with batch: 8. Not for poll."`
+	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Default with batch, where nothing else is possible: structured. Not for poll and log."`
 	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for poll and log."`
 	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`
 	RateLimit     string            `yaml:"rate_limit" form:"rate" doc:"How many attempts may begin, such as 500/s, 90/m or 10/h. Any number when it is not given."`
@@ -168,9 +168,10 @@ type Handler struct {
 	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http, unix and nats. 5xx leaves out 501 and 505 unless they are listed."`
 	_             later             `yaml:"health"`
 	Sign          *Sign             `yaml:"sign" doc:"Sign what is sent, as Standard Webhooks has it. Not for poll and log."`
-	_             later             `yaml:"batch"`
-	_             later             `yaml:"async"`
-	_             later             `yaml:"async_timeout"`
+	Batch         *Batch            `yaml:"batch" doc:"Send several events in one request, for http and unix. The answer says what became of each."`
+	Async         bool              `yaml:"async" doc:"The answer 202 takes an event over: it stays IN_PROGRESS until its claim is completed or failed through the API. For http and unix."`
+	AsyncTimeout  time.Duration     `yaml:"async_timeout,omitempty" min:"1s" max:"168h" doc:"How long an event may be taken over. Then it is tried again. Default with async: 10m."`
+	AsyncMax      int               `yaml:"async_max,omitempty" min:"1" max:"1000000" doc:"How many events may be taken over at the same time; no more are sent meanwhile. Default with async: 1000."`
 	TLS           *HandlerTLS       `yaml:"tls" doc:"TLS to an https URL, where it is not the system's. Only for http."`
 
 	ResponseWithin time.Duration `yaml:"response_within,omitempty" min:"1ms" doc:"How long the response to a request may take before the request is overdue, for topic. Default: no response is awaited."`
@@ -210,6 +211,12 @@ type PollHandler struct {
 
 // LogHandler has no options.
 type LogHandler struct{}
+
+// Batch says how events are sent together.
+type Batch struct {
+	Max  int           `yaml:"max" min:"1" max:"1000" doc:"Events in one request."`
+	Wait time.Duration `yaml:"wait" min:"0s" max:"1m" doc:"How long the first of a batch that is not full waits for company. 0s: what is due is sent at once."`
+}
 
 // The kinds of handlers.
 const (

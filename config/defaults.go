@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -36,6 +37,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(embedded())
 	case reflect.TypeFor[Stream]():
 		return reflect.ValueOf(Stream{Replicas: 1})
+	case reflect.TypeFor[Batch]():
+		return reflect.ValueOf(Batch{Max: 100, Wait: 50 * time.Millisecond})
 	case reflect.TypeFor[Source]():
 		return reflect.ValueOf(Source{Table: "inbound", MaxAckPending: 1024, AckWait: 30 * time.Second})
 	case reflect.TypeFor[Policy]():
@@ -70,6 +73,15 @@ func builtIn() Policy {
 // topicConcurrency is the default for topics: a publication costs no one but the
 // time until its PubAck, and servers acknowledge hundreds together.
 const topicConcurrency = 512
+
+// batchConcurrency is the default with batches, of which each holds many events.
+const batchConcurrency = 8
+
+// Defaults of asynchronous handlers.
+const (
+	asyncTimeout = 10 * time.Minute
+	asyncMax     = 1000
+)
 
 func handler() Handler {
 	return Handler{
@@ -164,6 +176,11 @@ func (p Policy) complete(has func(key string) bool) Policy {
 // its kind.
 func (h *Handler) complete(name string, has func(key string) bool) {
 	orDefault(&h.Service, name)
+	h.completeBatch(has)
+	if h.Async {
+		h.AsyncTimeout = cmp.Or(h.AsyncTimeout, asyncTimeout)
+		h.AsyncMax = cmp.Or(h.AsyncMax, asyncMax)
+	}
 	switch h.Kind() {
 	case KindUnix:
 		orDefault(&h.Path, "/")
@@ -181,6 +198,18 @@ func (h *Handler) complete(name string, has func(key string) bool) {
 		if h.Format == handler().Format {
 			h.Format = ""
 		}
+	}
+}
+
+func (h *Handler) completeBatch(has func(key string) bool) {
+	if h.Batch == nil {
+		return
+	}
+	if !has("concurrency") {
+		h.Concurrency = batchConcurrency
+	}
+	if !has("format") {
+		h.Format = "structured"
 	}
 }
 

@@ -74,11 +74,17 @@ func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Confi
 }
 
 func routerHandler(c *config.Config, name string, h *config.Handler, d endpoint) router.Handler {
-	return router.Handler{
+	out := router.Handler{
 		Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
 		Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
 		Rate: perSecond(h.RateLimit), Breaker: breaker(h.Breaker), ResponseWithin: h.ResponseWithin,
+		AsyncTimeout: h.AsyncTimeout, AsyncMost: h.AsyncMax,
 	}
+	if h.Batch != nil { // requests are made of the events in slots
+		out.Concurrency *= h.Batch.Max
+		out.Bytes = h.Concurrency * handler.MaxBatch
+	}
+	return out
 }
 
 // perSecond reads a rate such as 500/s, which is checked already; "" is 0.
@@ -129,11 +135,17 @@ func deliverer(c *config.Config, name string, h *config.Handler, p nats, log zer
 	}
 	switch h.Kind() {
 	case config.KindHTTP, config.KindUnix:
-		return handler.NewHTTP(handler.HTTPOptions{
+		o := handler.HTTPOptions{
 			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
-			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
+			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c), Async: h.AsyncTimeout,
 			TLS: handlerTLS(h.TLS), Signer: sign,
-		})
+		}
+		if h.Batch != nil {
+			return handler.NewBatch(handler.BatchOptions{
+				HTTPOptions: o, Max: h.Batch.Max, Wait: h.Batch.Wait, Requests: h.Concurrency,
+			})
+		}
+		return handler.NewHTTP(o)
 	case config.KindNATS:
 		return handler.NewNATS(handler.NATSOptions{
 			Subject: h.NATS, Timeout: h.Timeout, Format: format(h.Format), Headers: h.Headers,

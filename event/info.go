@@ -39,7 +39,7 @@ type HandlerInfo struct {
 	Target      string    `json:"target"` // URL, subject or path, without secrets
 	Concurrency int       `json:"concurrency"`
 	InFlight    int       `json:"in_flight"`
-	Claims      int       `json:"claims"`  // by services, of a polled handler
+	Claims      int       `json:"claims"`  // by services, of a polled handler, or taken over by an asynchronous one
 	Queue       int       `json:"queue"`   // due now, waiting for a slot
 	Retries     int       `json:"retries"` // scheduled for later
 	Overdue     int       `json:"overdue"` // requests sent whose response has not come in time

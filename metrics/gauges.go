@@ -29,7 +29,7 @@ func newGauges(m *Metrics) *gauges {
 		oldest: desc("eventd_oldest_event_age_seconds",
 			"Time since the oldest event with this status was received; 0 where there is none.", "status"),
 		inFlight: desc("eventd_in_flight", "Attempts that run.", "handler"),
-		claims:   desc("eventd_claims", "Events that services have claimed.", "handler"),
+		claims:   desc("eventd_claims", "Events that services have claimed or taken over.", "handler"),
 		queue:    desc("eventd_queue_length", "Deliveries that wait for a slot of their handler, retries aside.", "handler"),
 		retries:  desc("eventd_retries_scheduled", "Deliveries that are to be tried again.", "handler"),
 		overdue: desc("eventd_requests_overdue",

@@ -235,7 +235,7 @@ func (r *Router) goOn(p *plan) {
 			continue
 		}
 		if kept := p.reserved[i]; kept != nil {
-			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event)}
+			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event), began: p.State.UpdatedAt}
 			if !kept.begin(t) {
 				r.handBack([]*task{t}, stopping)
 			}

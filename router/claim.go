@@ -186,7 +186,7 @@ func (r *Router) CompleteClaim(ctx context.Context, id, by string, followUps []e
 func (r *Router) FailClaim(ctx context.Context, id, by string, f event.ClaimFailure) (event.Record, error) {
 	a := event.Answer{Outcome: event.Never, Reason: event.Rejected, Detail: f.Detail[:min(len(f.Detail), event.MaxDetail)]}
 	if f.Retry {
-		a.Outcome, a.Reason, a.Rest = event.Again, event.ClaimFailed, f.Delay
+		a.Outcome, a.Reason, a.Delay = event.Again, event.ClaimFailed, f.Delay
 	}
 	return r.concludeClaim(ctx, id, by, a)
 }
@@ -225,7 +225,7 @@ func (r *Router) ExtendClaim(ctx context.Context, id, by string, lease time.Dura
 	err = r.tryClaim(ctx, id, func(rec *event.Record, t *task) error {
 		h := r.claimHandler(t.delivery.Handler, by)
 		now := clock()
-		until = dueTime(now, cmp.Or(lease, max(h.Lease, time.Second)))
+		until = dueTime(now, cmp.Or(lease, max(h.Lease, h.AsyncTimeout, time.Second)))
 		err := r.commitOne(ctx, now, newStep(t.event, func(s *event.State) (*event.Effects, error) {
 			d, err := held(s, t, rec)
 			if err != nil {
@@ -243,10 +243,12 @@ func (r *Router) ExtendClaim(ctx context.Context, id, by string, lease time.Dura
 }
 
 // ReleaseClaim gives a claimed event back as if it had not been claimed: it is
-// due at once and the attempt does not count.
+// due at once and the attempt does not count. One that was pushed stays on
+// record, but is not charged.
 func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record, error) {
 	return r.onClaim(ctx, id, func(rec *event.Record, t *task) error {
-		by := r.claimHandler(t.delivery.Handler, by).Service
+		h := r.claimHandler(t.delivery.Handler, by)
+		by := h.Service
 		now := clock()
 		err := r.commitOne(ctx, now, newStep(t.event, func(s *event.State) (*event.Effects, error) {
 			d, err := held(s, t, rec)
@@ -254,7 +256,7 @@ func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record,
 				return nil, err
 			}
 			var e event.Entry
-			*d, e = released(*d, by, now)
+			*d, e = released(*d, by, h.polled(), now)
 			s.Timeline, s.UpdatedBy, s.UpdatedAt = append(s.Timeline, e), by, now
 			return nil, nil
 		}))

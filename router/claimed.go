@@ -58,7 +58,7 @@ func (r *Router) claimed(ctx context.Context, id string) (*event.Record, *task, 
 	}
 	t.event = &rec.Event
 	d, err := current(&rec.State, t, event.InProgress)
-	if err != nil || d.NextAttempt.IsZero() || !claimedAt(&rec, d).Equal(at) {
+	if err != nil || !r.leasable(d) || !claimedAt(&rec, d).Equal(at) {
 		return nil, nil, fmt.Errorf("the claim is over: %s: %w", holder(&rec, t.index), event.ErrConflict)
 	}
 	t.delivery = *d
@@ -71,6 +71,9 @@ func holder(rec *event.Record, index int) string {
 		return "the event has no such delivery"
 	}
 	d := &rec.Deliveries[index]
+	if d.Status == event.InProgress && d.NextAttempt.IsZero() {
+		return fmt.Sprintf("attempt %d is with %s", d.Attempts, rec.UpdatedBy)
+	}
 	if d.Status == event.InProgress {
 		return fmt.Sprintf("attempt %d is with %s until %s", d.Attempts, rec.UpdatedBy, d.NextAttempt.Format(time.RFC3339Nano))
 	}
@@ -81,7 +84,7 @@ func holder(rec *event.Record, index int) string {
 func claimedAt(rec *event.Record, d *event.Delivery) time.Time {
 	for i := len(rec.Timeline) - 1; i >= 0; i-- {
 		e := &rec.Timeline[i]
-		if e.Status == event.InProgress && e.Handler == d.Handler && e.Attempt == d.Attempts {
+		if e.Status == event.InProgress && e.Handler == d.Handler && e.Attempt == d.Attempts && e.Code == 0 { // with one it is an answer
 			return e.At
 		}
 	}
@@ -135,5 +138,6 @@ func (r *Router) onClaim(ctx context.Context, id string, take func(*event.Record
 		return event.Record{}, err
 	}
 	r.leases.drop(of.event.Seq, of.index)
+	r.concluded(of.delivery.Handler)
 	return r.store.Get(context.WithoutCancel(ctx), of.event.Seq)
 }

@@ -19,6 +19,7 @@ type task struct {
 	index    int            // of the delivery in the event's state
 	delivery event.Delivery // as it was last read or written
 	before   event.Delivery // as it was before the attempt was counted
+	began    time.Time      // when it was counted
 }
 
 // dispatcher takes what is due for one handler whenever there is room.
@@ -57,6 +58,7 @@ type dispatcher struct {
 	counting int           // attempts whose count is not stored yet
 	ahead    []*task       // counted, waiting for a slot
 	bytes    int           // of payloads in counting and ahead
+	carried  int           // bytes of payloads in running
 	outcomes []*outcome    // to be stored by settler
 	settler  bool          // runs
 	space    chan struct{} // closed when there is room again; nil when nobody waits
@@ -121,13 +123,13 @@ func (d *dispatcher) taken() int { return d.running + d.settling + d.counting + 
 
 // room returns how many more attempts may be counted now. The caller holds mu.
 func (d *dispatcher) room(now time.Time) int {
-	if d.bytes >= heldBytes || d.handler.polled() {
+	if d.handler.polled() || d.roomBytes() <= 0 {
 		return 0
 	}
 	if d.breaker.trial(now) {
-		return d.allowed(1-d.taken(), now)
+		return d.allowed(d.entrusted(1-d.taken()), now)
 	}
-	return d.allowed(d.handler.Concurrency+d.flow.ahead(now)-d.taken(), now)
+	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
 }
 
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
@@ -263,8 +265,7 @@ func (d *dispatcher) begin(t *task) bool {
 	open := d.open(time.Now())
 	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
-		d.running++
-		d.router.running.Go(func() { d.work(t) })
+		d.run(t)
 		return true
 	}
 	if d.closed {
@@ -278,15 +279,25 @@ func (d *dispatcher) begin(t *task) bool {
 	return true
 }
 
+// run takes a slot for an attempt. The caller holds mu.
+func (d *dispatcher) run(t *task) {
+	d.running++
+	d.carried += len(t.payload)
+	d.router.running.Go(func() { d.work(t) })
+}
+
 // next returns what the slot of an attempt that has ended is for now, nil when
 // it is given back.
-func (d *dispatcher) next() *task {
+func (d *dispatcher) next(ended *task) *task {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.flow.count(now)
+	d.carried -= len(ended.payload)
 	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.open(now) {
-		return d.first()
+		t := d.first()
+		d.carried += len(t.payload)
+		return t
 	}
 	d.running--
 	if len(d.ahead) > 0 {

@@ -33,7 +33,11 @@ func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.closed = true
 	list := d.takeBack()
+	h := d.handler
 	d.mu.Unlock()
+	if x, ok := h.Deliverer.(interface{ Hurry() }); ok {
+		x.Hurry()
+	}
 	d.handBack(list, stopping)
 }
 
@@ -67,9 +71,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 		return d.takeBack(), 0
 	}
 	for len(d.ahead) > 0 && d.running < d.handler.Concurrency { // more slots, or a stop that is over already
-		t := d.first()
-		d.running++
-		d.router.running.Go(func() { d.work(t) })
+		d.run(d.first())
 	}
 	n = d.room(now)
 	if !d.backlog || n <= 0 {
@@ -88,7 +90,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 func (d *dispatcher) fill(n int) bool {
 	now := clock()
 	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
-		Handler: d.name, Now: now, Limit: n, Bytes: heldBytes,
+		Handler: d.name, Now: now, Limit: n, Bytes: d.portion(),
 	})
 	tasks := make([]*task, 0, len(list))
 	for i := range list {

@@ -103,7 +103,7 @@ func (r *Router) settle(list []*outcome, patience time.Duration) error {
 
 func (r *Router) logUnsettled(list []*outcome, err error) {
 	for _, o := range list {
-		if failed := cmp.Or(err, o.Err); failed != nil {
+		if failed := cmp.Or(err, o.Err); failed != nil && !o.preceded() {
 			r.log.Error().Err(failed).Str("event_id", o.task.event.ID).Str("handler", o.handler.Name).Msg("outcome of an attempt is not stored")
 		}
 	}
@@ -131,6 +131,9 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		d, err := o.delivery(s)
 		if err != nil {
 			return nil, err
+		}
+		if a.Outcome == event.Taken && d.NextAttempt.After(o.next.NextAttempt) {
+			o.next.NextAttempt = d.NextAttempt // it was extended before the answer came
 		}
 		*d = o.next
 		s.Timeline = append(s.Timeline, o.entry)

@@ -70,7 +70,8 @@ type Store interface {
 }
 
 // Deliverer makes one attempt. It never fails: the answer says all. When ctx
-// ends the attempt must end soon after.
+// ends the attempt must end soon after. One that holds attempts back for others
+// to come has a method Hurry(), which is called when no more will.
 type Deliverer interface {
 	Deliver(ctx context.Context, a *event.Attempt) event.Answer
 }

@@ -21,6 +21,7 @@ type Handler struct {
 	Kind        string // http, unix, topic, log: for people
 	Target      string // for people; without secrets
 	Concurrency int    // attempts at the same time, at least 1
+	Bytes       int    // of the payloads of these, above which no more begin; 0 for any number
 	Policy      retry.Policy
 	Deliverer   Deliverer     // nil when it is polled
 	Lease       time.Duration // of a claim that does not say; above 0 the handler is polled
@@ -29,6 +30,10 @@ type Handler struct {
 	// ResponseWithin is how long the response to a request that it sends may
 	// take before the request is overdue; 0 where none is awaited.
 	ResponseWithin time.Duration
+	// AsyncTimeout is how long the handler has an event that it takes over, and
+	// AsyncMost how many it may have; 0 where it takes over none.
+	AsyncTimeout time.Duration
+	AsyncMost    int
 }
 
 // Config is what a reload may change.
