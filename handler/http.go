@@ -42,6 +42,7 @@ type HTTP struct {
 	pool    *pool
 	first   []byte // the request line and the headers that all requests have
 	fixed   http.Header
+	host    string // and port
 	target  string
 	socket  bool
 	timeout time.Duration
@@ -73,7 +74,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 		return nil, err
 	}
 	h.pool = newPool(o.Socket, u.Scheme, host)
-	h.first = h.beginning(u, host)
+	h.host, h.first = host, h.beginning(u, host)
 	return h, nil
 }
 

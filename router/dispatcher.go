@@ -67,6 +67,10 @@ type dispatcher struct {
 	paused  string    // why; "" for not
 	rest    time.Time
 	breaker breaker
+	health  health
+	unwatch context.CancelFunc // ends the probes; nil without
+	ramp    ramp
+	started bool
 	limiter *rate.Limiter // nil without a limit
 
 	announced chan struct{} // closed when there may be something to claim; nil when nobody waits
@@ -80,6 +84,10 @@ func newDispatcher(r *Router, h *Handler) *dispatcher {
 }
 
 func (d *dispatcher) start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = true
+	d.watchHealth()
 	d.signal()
 	d.router.background.Go(d.loop)
 }
@@ -99,6 +107,7 @@ func (d *dispatcher) configure(h *Handler) bool {
 		d.breaker = breaker{}
 	}
 	d.handler, d.retired = h, false
+	d.watchHealth()
 	d.backlog, d.missed, d.oldest = true, true, time.Time{} // nobody told it what became due while it was retired
 	d.signal()
 	return true
@@ -110,6 +119,7 @@ func (d *dispatcher) retire() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.retired, d.backlog = true, true
+	d.watchHealth()
 	d.signal()
 	d.endIdle()
 	return d.over
@@ -126,6 +136,9 @@ func (d *dispatcher) room(now time.Time) int {
 	}
 	if d.breaker.trial(now) {
 		return d.allowed(1-d.taken(), now)
+	}
+	if d.ramp > 0 {
+		return d.allowed(d.ramp.slots(d.handler.Concurrency)-d.taken(), now)
 	}
 	return d.allowed(d.handler.Concurrency+d.flow.ahead(now)-d.taken(), now)
 }
@@ -174,7 +187,7 @@ func (d *dispatcher) young(now time.Time) bool {
 
 // open reports whether attempts may begin now, given a slot. The caller holds mu.
 func (d *dispatcher) open(now time.Time) bool {
-	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && !d.router.quitting()
+	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && d.health.well() && !d.router.quitting()
 }
 
 // reserve makes room for the attempt of an event that is about to be stored, if
@@ -324,6 +337,7 @@ func (d *dispatcher) restUntil(at time.Time) {
 	defer d.mu.Unlock()
 	if at.After(d.rest) {
 		d.rest = at
+		d.closeOff()
 	}
 	d.signal()
 }
@@ -340,7 +354,9 @@ func (d *dispatcher) info() event.HandlerInfo {
 	if d.rest.After(time.Now()) {
 		i.RestUntil = d.rest
 	}
-	i.BreakerUntil = d.breaker.until
+	i.BreakerUntil, i.Ramp = d.breaker.until, int(d.ramp)
+	i.UnhealthySince, i.HealthProblem = d.health.since, d.health.problem
+	i.RateLimited = d.backlog && d.limiter != nil && d.allowed(1, time.Now()) < 1
 	return i
 }
 

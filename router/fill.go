@@ -51,7 +51,7 @@ func (d *dispatcher) step() bool {
 	now := time.Now()
 	back, n := d.look(now)
 	if len(back) > 0 {
-		d.handBack(back, "the handler is paused, resting, failing or configured away")
+		d.handBack(back, "the handler is paused, resting, failing, not well or configured away")
 		return true
 	}
 	return n > 0 && d.fill(n)

@@ -49,7 +49,7 @@ func (d *dispatcher) reopens(now time.Time) time.Time {
 	return now.Add(time.Duration(missing/float64(d.limiter.Limit())*float64(time.Second)) + time.Microsecond)
 }
 
-// record lets the breaker know what came of an attempt.
+// record lets the breaker and the ramp know what came of an attempt.
 func (d *dispatcher) record(a *event.Answer) {
 	failed := a.Outcome == event.Again && !a.Uncharged
 	if a.Reason == event.Interrupted {
@@ -57,11 +57,16 @@ func (d *dispatcher) record(a *event.Answer) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.handler.Breaker
-	if c == nil || !d.breaker.record(failed, c, time.Now()) {
+	c, now := d.handler.Breaker, time.Now()
+	changed := c != nil && d.breaker.record(failed, c, now)
+	if a.Outcome != event.Again {
+		d.endedWell(now)
+	}
+	if !changed {
 		return
 	}
 	if failed {
+		d.closeOff()
 		d.router.log.Warn().Str("handler", d.name).Int("failures", d.breaker.failures).Str("open", c.Open.String()).
 			Msg("handler fails again and again: its breaker is open and its events wait")
 	} else {

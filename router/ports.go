@@ -75,6 +75,12 @@ type Deliverer interface {
 	Deliver(ctx context.Context, a *event.Attempt) event.Answer
 }
 
+// Prober asks a handler whether it is well. An error says in a few words what is
+// wrong. It ends soon after ctx does.
+type Prober interface {
+	Probe(ctx context.Context) error
+}
+
 // Observer is told the facts that become metrics. Its methods must not block.
 type Observer interface {
 	EventReceived(source, messageType string)

@@ -33,6 +33,7 @@ func commands() []*command {
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
 		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
 		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(),
+		handlersListCommand(), handlersPauseCommand(), handlersResumeCommand(),
 	}, storeCommands(), []*command{
 		healthCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand(),
 	})
