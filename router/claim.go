@@ -85,7 +85,7 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 		if most <= 0 {
 			return nil, nil
 		}
-		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes})
+		list, next, err := d.front(ctx, most, now)
 		if err != nil {
 			return nil, err
 		}

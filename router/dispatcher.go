@@ -71,6 +71,7 @@ type dispatcher struct {
 	unwatch context.CancelFunc // ends the probes; nil without
 	ramp    ramp
 	started bool
+	fair    fair
 	limiter *rate.Limiter // nil without a limit
 
 	announced chan struct{} // closed when there may be something to claim; nil when nobody waits

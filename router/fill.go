@@ -87,9 +87,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 // n attempts is reserved. It returns false when the rest must wait.
 func (d *dispatcher) fill(n int) bool {
 	now := clock()
-	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
-		Handler: d.name, Now: now, Limit: n, Bytes: heldBytes,
-	})
+	list, next, err := d.front(d.router.attempts, n, now)
 	tasks := make([]*task, 0, len(list))
 	for i := range list {
 		x := &list[i]
@@ -104,7 +102,7 @@ func (d *dispatcher) fill(n int) bool {
 	}
 	oldest, more := next, !next.IsZero() && !next.After(now)
 	if len(tasks) < len(list) {
-		oldest, more = list[len(tasks)].Delivery.NextAttempt, true
+		oldest, more = sooner(next, list[len(tasks)].Delivery.NextAttempt), true
 	}
 	if !more {
 		d.router.alarm.Set(d.name, next)
@@ -188,6 +186,7 @@ func (d *dispatcher) handBack(list []*task, why string) {
 	d.router.handBack(list, why)
 	d.mu.Lock()
 	d.counting -= len(list)
+	d.fair.forget() // they wait again where the search may have passed by
 	for _, t := range list {
 		d.bytes -= len(t.payload)
 	}

@@ -18,6 +18,9 @@ type Ledger interface {
 // Schedule tells what waits.
 type Schedule interface {
 	Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error)
+	// DueAside finds in the queue, behind a place, those with the one status, and
+	// says where to go on later. It may find none though there are some.
+	DueAside(ctx context.Context, q event.DueQuery, status event.Status, after event.DuePlace) (list []event.Due, reached event.DuePlace, err error)
 	Waiting(handler string) (unprocessed, retries int)
 	WaitingHandlers() []string
 	// Overdue counts the requests that a handler has sent at or before a time and
