@@ -136,7 +136,7 @@ func (d *dispatcher) lease(list []event.Due, h *Handler, o event.ClaimOrder, now
 		return nil, err
 	}
 	d.mu.Lock()
-	d.spend(len(list), now)
+	d.spend(len(list))
 	d.mu.Unlock()
 	claims := make([]event.Claim, 0, len(list))
 	for i, t := range tasks {

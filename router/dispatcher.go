@@ -201,7 +201,6 @@ func (d *dispatcher) reserve(bytes int, now time.Time) bool {
 	}
 	d.counting++
 	d.bytes += bytes
-	d.spend(1, now)
 	return true
 }
 
@@ -277,6 +276,7 @@ func (d *dispatcher) begin(t *task) bool {
 	open := d.open(time.Now())
 	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
+		d.spend(1)
 		d.running++
 		d.router.running.Go(func() { d.work(t) })
 		return true
@@ -317,6 +317,7 @@ func (d *dispatcher) first() *task {
 	d.ahead[0] = nil
 	d.ahead = d.ahead[1:]
 	d.bytes -= len(t.payload)
+	d.spend(1)
 	return t
 }
 

@@ -111,7 +111,6 @@ func (d *dispatcher) fill(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting -= n - len(tasks)
-	d.spend(len(tasks), now)
 	d.backlog, d.oldest = more || d.missed, oldest
 	d.relieved(now)
 	// Without rows those that were due were damaged and are taken out. Rows that are

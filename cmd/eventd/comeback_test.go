@@ -98,8 +98,10 @@ routes: [{message_type: WAITING, handler: h}]
 		t.Errorf("%d were handled; want each of %d once", len(o.served), n)
 	}
 	most := o.most(time.Second)
-	if most > perSecond+perSecond/20 { // what was left out in the last twentieth of a second is made up for
-		t.Errorf("%d attempts within a second; want at most %d", most, perSecond)
+	// What was left out in a twentieth of a second is made up for; and what has begun
+	// may get there late, at most as many as there are slots.
+	if limit := perSecond + perSecond/20 + slots; most > limit {
+		t.Errorf("%d attempts within a second; want at most %d", most, limit)
 	}
 	charged := 0
 	for _, r := range s.all("request") {
