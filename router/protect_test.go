@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,14 +118,11 @@ func TestRateIsKept(t *testing.T) {
 	})
 }
 
-// hesitant is a store that now and then takes long.
-type hesitant struct {
-	prompt
-	commits atomic.Int32
-}
+// hesitant is a store whose commits take long in the first half of each second.
+type hesitant struct{ prompt }
 
 func (h *hesitant) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
-	if h.commits.Add(1)%5 == 0 {
+	if time.Now().Nanosecond() < int(500*time.Millisecond) {
 		time.Sleep(200 * time.Millisecond)
 	}
 	return h.prompt.UpdateWithin(ctx, patience, updates...)
