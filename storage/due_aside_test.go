@@ -22,7 +22,7 @@ func TestDueAsideFindsTheOtherKind(t *testing.T) {
 		accept(t, db, a)
 	}
 	var list []*event.Admission
-	for i := range 2*asideEntries + 10 {
+	for i := range 2*asideRuns + 10 {
 		a := newAdmission(event.Inbound, fmt.Sprint("fresh-", i), "h")
 		a.State.Deliveries[0].NextAttempt = t0.Add(time.Duration(i) * time.Microsecond)
 		list = append(list, a)
@@ -75,5 +75,34 @@ func TestDueAsideFindsTheOtherKind(t *testing.T) {
 	q.Handler = "unknown"
 	if ids, _ = look(event.Retry, event.DuePlace{}); len(ids) != 0 {
 		t.Errorf("%v for an unknown handler; want none", ids)
+	}
+}
+
+// TestDueAsideInTheMiddleOfARun: what was stored together is one entry of the
+// index, and a place may be inside it.
+func TestDueAsideInTheMiddleOfARun(t *testing.T) {
+	db := openTest(t, storePath(t))
+	var list []*event.Admission
+	for i := range 10 {
+		list = append(list, newAdmission(event.Inbound, fmt.Sprint("fresh-", i), "h"))
+	}
+	accept(t, db, list...)
+	q := event.DueQuery{Handler: "h", Now: t0, Limit: 2, Bytes: 1 << 20}
+	for seq, want := range map[uint64]string{0: "[fresh-0 fresh-1]", 1: "[fresh-1 fresh-2]", 9: "[fresh-9]", 10: "[]"} {
+		found, reached, err := db.DueAside(context.Background(), q, event.Unprocessed, event.DuePlace{At: t0, Seq: seq})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids := []string{}
+		for i := range found {
+			ids = append(ids, found[i].Event.ID)
+		}
+		if fmt.Sprint(ids) != want || !reached.At.Equal(t0) || reached.Seq != seq {
+			t.Errorf("behind %d: %v, reached %v; want %s", seq, ids, reached, want)
+		}
+	}
+	found, reached, err := db.DueAside(context.Background(), q, event.Retry, event.DuePlace{})
+	if err != nil || len(found) != 0 || reached.Seq != 10 {
+		t.Errorf("%d of another kind, reached %v, %v; want none, the end of the run", len(found), reached, err)
 	}
 }
