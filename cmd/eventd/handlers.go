@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/eventd-io/eventd/api/client"
 	"github.com/eventd-io/eventd/event"
@@ -91,7 +92,7 @@ func (p *program) showHandlers(list []event.HandlerInfo) error {
 		if h.Concurrency > 0 {
 			running = fmt.Sprintf("%d/%d", h.InFlight, h.Concurrency)
 		}
-		t.add(h.Name, h.Kind, h.Target, running, strconv.Itoa(h.Queue), strconv.Itoa(h.Retries), handlerState(h))
+		t.add(h.Name, h.Kind, h.Target, running, strconv.Itoa(h.Queue), strconv.Itoa(h.Retries), handlerState(h, time.Now()))
 	}
 	return t.write(p.stdout, newScreen(p.stdout, p.env))
 }
@@ -100,7 +101,7 @@ func (p *program) showHandlers(list []event.HandlerInfo) error {
 const openState = "open"
 
 // handlerState says why a handler gets no events, or fewer than it could take.
-func handlerState(h *event.HandlerInfo) string {
+func handlerState(h *event.HandlerInfo, now time.Time) string {
 	var why []string
 	if h.Paused {
 		why = append(why, "paused: "+h.PauseReason)
@@ -108,8 +109,10 @@ func handlerState(h *event.HandlerInfo) string {
 	if !h.UnhealthySince.IsZero() {
 		why = append(why, "unhealthy since "+instant(h.UnhealthySince)+": "+h.HealthProblem)
 	}
-	if !h.BreakerUntil.IsZero() {
+	if h.BreakerUntil.After(now) {
 		why = append(why, "breaker open until "+instant(h.BreakerUntil))
+	} else if !h.BreakerUntil.IsZero() {
+		why = append(why, "breaker: one attempt decides")
 	}
 	if !h.RestUntil.IsZero() {
 		why = append(why, "resting until "+instant(h.RestUntil))
