@@ -44,6 +44,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(Breaker{Failures: 5, Open: 30 * time.Second})
 	case reflect.TypeFor[Health]():
 		return reflect.ValueOf(Health{Path: "/healthz", Interval: 5 * time.Second, Timeout: 500 * time.Millisecond, Failures: 3})
+	case reflect.TypeFor[Verify]():
+		return reflect.ValueOf(Verify{Tolerance: 5 * time.Minute})
 	case reflect.TypeFor[PollHandler]():
 		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():

@@ -33,6 +33,7 @@ type TopicOptions struct {
 	Format        envelope.Format
 	Headers       map[string]string // sent with each message; they win over those of the event
 	Source        string            // CloudEvents source of events that came without one
+	Signer        Signer            // of every message; nil for none
 }
 
 // Topic publishes events to a JetStream subject.
@@ -89,7 +90,7 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, errTimeout)
 	defer cancel()
 	answer := event.Answer{Outcome: event.Done}
-	m := t.spaces.message(a, t.Format, t.Source, t.Headers)
+	m := t.spaces.message(a, t.Format, t.Source, t.Headers, t.Signer)
 	defer t.spaces.done(m)
 	m.header["Nats-Msg-Id"] = messageID(a)
 	if err := t.publisher.Publish(ctx, m.to(t.Subject, a)); err != nil {
@@ -123,18 +124,26 @@ func (s *spaces) done(m *message) {
 }
 
 // message returns the headers and the body of an attempt. The fixed headers win over
-// those of the event. The caller gives it back.
-func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fixed map[string]string) *message {
+// those of the event. Signer may be nil. The caller gives it back.
+func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fixed map[string]string, signer Signer) *message {
 	m, _ := s.pool.Get().(*message)
 	if m == nil {
 		m = &message{header: map[string]string{}}
 	}
 	m.fields, m.body = envelope.Encode(m.fields, a, f, source)
+	if signer != nil {
+		m.fields = signed(m.fields, signer, m.body)
+	}
 	h := m.header
 	for _, f := range m.fields {
 		h[natsName(f.Name)] = f.Value
 	}
 	if f == envelope.Binary {
+		// The binding to NATS has the content type as an attribute; the libraries,
+		// and services that know no CloudEvents, look for the header.
+		if e := a.Event; e.ContentType != "" && h["ce-specversion"] != "" {
+			h["ce-datacontenttype"] = envelope.AttributeValue(e.ContentType)
+		}
 		addValid(h, "Correlation-Id", a.Event.CorrelationID)
 		addValid(h, "Causation-Id", a.Event.CausationID)
 	}

@@ -84,6 +84,13 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// Checker holds payloads against what is expected of them.
+type Checker interface {
+	// Check says what is wrong with a payload, in one line of at most 900 bytes;
+	// "" for nothing.
+	Check(payload []byte) string
+}
+
 // Observer is told the facts that become metrics. Its methods must not block.
 type Observer interface {
 	EventReceived(source, messageType string)
