@@ -5,7 +5,7 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 LINTER   = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build test race lint fuzz crash polling query-size bench bench-quick demo check image clean
+.PHONY: help build test race lint fuzz crash polling query-size isolation bench bench-quick demo check image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,11 @@ polling: ## 8 claimers that vanish, 50,000 events, a kill of the daemon; then ho
 
 query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage
+
+isolation: ## handlers beside ill ones, 1,000,000 retries that wait, a handler back after a minute
+	EVENTD_NEIGHBOURS=6 EVENTD_NEIGHBOURS_BACKLOG=1000000 EVENTD_WAITING_EVENTS=1000000 \
+		EVENTD_COMEBACK_EVENTS=100000 EVENTD_COMEBACK_DOWN=1m \
+		$(GO) test -count=1 -timeout 20m -run 'TestNeighbours|TestRetriesThatWait|TestComeback' -v ./cmd/eventd
 
 bench: ## the whole report, into docs/performance.* (long; an idle machine)
 	cd bench && $(GO) run . -rounds 5 -messages 300000 -stored 5000000 \

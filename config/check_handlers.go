@@ -19,6 +19,7 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},
+	{"health", []string{KindHTTP, KindUnix}},
 	{"sign", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"tls", []string{KindHTTP}},
 	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
@@ -55,6 +56,15 @@ func (c *Config) checkHandler(path string, h *Handler) {
 	c.checkTwice(join(path, "retry_on"), h.RetryOn)
 	c.checkBatch(path, h)
 	c.checkAsync(path, h)
+	c.checkHealth(join(path, "health"), h.Health)
+}
+
+// checkHealth finds a probe that would outlast the time until the next one.
+func (c *Config) checkHealth(path string, h *Health) {
+	if h == nil || !c.origin.clean(path) || h.Timeout <= h.Interval {
+		return
+	}
+	c.origin.addf(join(path, "timeout"), "%s is longer than interval, %s", formatDuration(h.Timeout), formatDuration(h.Interval))
 }
 
 func (c *Config) checkKeysOf(path, kind string) {

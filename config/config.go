@@ -166,7 +166,7 @@ type Handler struct {
 	RateLimit     string            `yaml:"rate_limit" form:"rate" doc:"How many attempts may begin, such as 500/s, 90/m or 10/h. Any number when it is not given."`
 	Breaker       *Breaker          `yaml:"breaker" doc:"Try nothing for a while when attempts fail again and again. Not for poll and log."`
 	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http, unix and nats. 5xx leaves out 501 and 505 unless they are listed."`
-	_             later             `yaml:"health"`
+	Health        *Health           `yaml:"health" doc:"Ask the service whether it is well, and hand it nothing while it is not. For http and unix."`
 	Sign          *Sign             `yaml:"sign" doc:"Sign what is sent, as Standard Webhooks has it. Not for poll and log."`
 	Batch         *Batch            `yaml:"batch" doc:"Send several events in one request, for http and unix. The answer says what became of each."`
 	Async         bool              `yaml:"async" doc:"The answer 202 takes an event over: it stays IN_PROGRESS until its claim is completed or failed through the API. For http and unix."`
@@ -201,6 +201,14 @@ type HandlerTLS struct {
 type Breaker struct {
 	Failures int           `yaml:"failures" min:"1" max:"10000" doc:"Attempts in a row that fail in a way that is tried again, after which it opens."`
 	Open     time.Duration `yaml:"open" min:"100ms" max:"24h" doc:"How long nothing is tried then. One attempt decides whether it closes."`
+}
+
+// Health says how a service is asked whether it is well.
+type Health struct {
+	Path     string        `yaml:"path" form:"path" doc:"Path that is asked for with GET, on the host or socket of the handler. Any 2xx answer says that it is well."`
+	Interval time.Duration `yaml:"interval" min:"100ms" max:"1h" doc:"Time between two probes, a tenth more or less."`
+	Timeout  time.Duration `yaml:"timeout" min:"1ms" max:"1m" doc:"How long an answer may take; not longer than interval."`
+	Failures int           `yaml:"failures" min:"1" max:"1000" doc:"Failed probes in a row after which its events wait. A single good one lets them go on."`
 }
 
 // PollHandler says how services claim.

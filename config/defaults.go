@@ -45,6 +45,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(builtIn())
 	case reflect.TypeFor[Breaker]():
 		return reflect.ValueOf(Breaker{Failures: 5, Open: 30 * time.Second})
+	case reflect.TypeFor[Health]():
+		return reflect.ValueOf(Health{Path: "/healthz", Interval: 5 * time.Second, Timeout: 500 * time.Millisecond, Failures: 3})
 	case reflect.TypeFor[Verify]():
 		return reflect.ValueOf(Verify{Tolerance: 5 * time.Minute})
 	case reflect.TypeFor[PollHandler]():
@@ -102,6 +104,9 @@ func (c *Config) complete() {
 	c.completePolicies()
 	for name, h := range c.Handlers {
 		h.complete(name, func(key string) bool { return c.origin.has(join(join("handlers", name), key)) })
+		if at := join(join("handlers", name), "health"); h.Health != nil && !c.origin.has(join(at, "timeout")) {
+			h.Health.Timeout = min(h.Health.Timeout, h.Health.Interval)
+		}
 		c.Handlers[name] = h
 	}
 	for i := range c.Routes {

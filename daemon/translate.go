@@ -68,7 +68,12 @@ func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Confi
 			closeDeliverers(out)
 			return out, fmt.Errorf("handler %s: %w", name, err)
 		}
-		out.Handlers = append(out.Handlers, routerHandler(c, name, &h, d))
+		translated := routerHandler(c, name, &h, d)
+		if translated.Health, err = health(h.Health, d); err != nil {
+			closeDeliverers(out)
+			return out, fmt.Errorf("handler %s: %w", name, err)
+		}
+		out.Handlers = append(out.Handlers, translated)
 	}
 	return out, nil
 }
@@ -99,6 +104,21 @@ func breaker(b *config.Breaker) *router.Breaker {
 		return nil
 	}
 	return &router.Breaker{Failures: b.Failures, Open: b.Open}
+}
+
+// health returns the probes of a handler, nil when it has none.
+func health(c *config.Health, d endpoint) (*router.Health, error) {
+	target, ok := d.(interface {
+		Health(path string, timeout time.Duration) (*handler.Health, error)
+	})
+	if c == nil || !ok {
+		return nil, nil
+	}
+	prober, err := target.Health(c.Path, c.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &router.Health{Prober: prober, Interval: c.Interval, Failures: c.Failures}, nil
 }
 
 func polled(c *config.Config, name string, h *config.Handler) router.Handler {

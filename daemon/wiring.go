@@ -16,6 +16,7 @@ import (
 var (
 	_ router.Store      = (*storage.DB)(nil)
 	_ router.Observer   = (*metrics.Metrics)(nil)
+	_ router.Prober     = (*handler.Health)(nil)
 	_ storage.Observer  = (*metrics.Metrics)(nil)
 	_ handler.Publisher = (*queue.Conn)(nil)
 	_ handler.Requester = (*queue.Conn)(nil)

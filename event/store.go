@@ -83,6 +83,25 @@ type Room struct {
 	Size func(e *Event, payload []byte) int
 }
 
+// DuePlace is a place in the queue of a handler, which is in the order of its
+// fields. The zero one is before all.
+type DuePlace struct {
+	At    time.Time // when the delivery is due, in microseconds
+	Seq   uint64    // of its event
+	Index int       // of the delivery in it
+}
+
+// Before reports whether a place comes before another.
+func (p DuePlace) Before(other DuePlace) bool {
+	if !p.At.Equal(other.At) {
+		return p.At.Before(other.At)
+	}
+	if p.Seq != other.Seq {
+		return p.Seq < other.Seq
+	}
+	return p.Index < other.Index
+}
+
 // Backup is a consistent copy of the store. Who gets it reads it, and closes it
 // for the next to be taken.
 type Backup struct {

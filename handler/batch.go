@@ -74,6 +74,11 @@ func (b *Batch) Kind() string { return b.http.Kind() }
 // Target returns the endpoint for people: without user, password and query.
 func (b *Batch) Target() string { return b.http.Target() }
 
+// Health is that of [HTTP].
+func (b *Batch) Health(path string, timeout time.Duration) (*Health, error) {
+	return b.http.Health(path, timeout)
+}
+
 // Hurry has what waits for company sent, and all that comes later without
 // waiting: no more may come.
 func (b *Batch) Hurry() {

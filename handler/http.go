@@ -45,6 +45,7 @@ type HTTP struct {
 	pool    *pool
 	first   []byte // the request line and the headers that all requests have
 	fixed   http.Header
+	host    string // and port
 	target  string
 	socket  bool
 	timeout time.Duration
@@ -80,7 +81,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if h.pool, err = newPool(o.Socket, u.Scheme, host, o.TLS); err != nil {
 		return nil, err
 	}
-	h.first = h.beginning(u, host)
+	h.host, h.first = host, h.beginning(u, host)
 	return h, nil
 }
 

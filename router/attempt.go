@@ -93,15 +93,16 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 		Number: t.delivery.Attempts, Generation: t.delivery.Generation,
 		ClaimID: d.claimOf(h, t), Alone: t.delivery.Interruptions > 0,
 	})
-	if !a.Silent {
-		d.heed(&a)
-	}
+	d.heed(&a)
 	d.conclude(&outcome{handler: h, task: t, answer: a})
 }
 
 // heed takes in what an answer says of the handler.
 func (d *dispatcher) heed(a *event.Answer) {
 	d.record(a)
+	if a.Silent {
+		return
+	}
 	if a.Rest > 0 {
 		d.restUntil(clock().Add(a.Rest))
 	}

@@ -84,7 +84,7 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 		if most <= 0 {
 			return nil, nil
 		}
-		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes, Room: o.Room})
+		list, next, err := d.front(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes, Room: o.Room})
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +138,7 @@ func (d *dispatcher) lease(list []event.Due, h *Handler, o event.ClaimOrder, now
 		return nil, err
 	}
 	d.mu.Lock()
-	d.spend(len(list), now)
+	d.spend(len(list))
 	d.mu.Unlock()
 	claims := make([]event.Claim, 0, len(list))
 	for i, t := range tasks {

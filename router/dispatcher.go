@@ -69,6 +69,11 @@ type dispatcher struct {
 	paused  string    // why; "" for not
 	rest    time.Time
 	breaker breaker
+	health  health
+	unwatch context.CancelFunc // ends the probes; nil without
+	ramp    ramp
+	started bool
+	fair    fair
 	limiter *rate.Limiter // nil without a limit
 
 	announced chan struct{} // closed when there may be something to claim; nil when nobody waits
@@ -82,6 +87,10 @@ func newDispatcher(r *Router, h *Handler) *dispatcher {
 }
 
 func (d *dispatcher) start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = true
+	d.watchHealth()
 	d.signal()
 	d.router.background.Go(d.loop)
 }
@@ -101,6 +110,7 @@ func (d *dispatcher) configure(h *Handler) bool {
 		d.breaker = breaker{}
 	}
 	d.handler, d.retired = h, false
+	d.watchHealth()
 	d.backlog, d.missed, d.oldest = true, true, time.Time{} // nobody told it what became due while it was retired
 	d.signal()
 	return true
@@ -112,6 +122,7 @@ func (d *dispatcher) retire() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.retired, d.backlog = true, true
+	d.watchHealth()
 	d.signal()
 	d.endIdle()
 	return d.over
@@ -128,6 +139,9 @@ func (d *dispatcher) room(now time.Time) int {
 	}
 	if d.breaker.trial(now) {
 		return d.allowed(d.entrusted(1-d.taken()), now)
+	}
+	if d.ramp > 0 {
+		return d.allowed(d.entrusted(d.ramp.slots(d.handler.Concurrency)-d.taken()), now)
 	}
 	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
 }
@@ -176,7 +190,7 @@ func (d *dispatcher) young(now time.Time) bool {
 
 // open reports whether attempts may begin now, given a slot. The caller holds mu.
 func (d *dispatcher) open(now time.Time) bool {
-	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && !d.router.quitting()
+	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && d.health.well() && !d.router.quitting()
 }
 
 // reserve makes room for the attempt of an event that is about to be stored, if
@@ -189,7 +203,6 @@ func (d *dispatcher) reserve(bytes int, now time.Time) bool {
 	}
 	d.counting++
 	d.bytes += bytes
-	d.spend(1, now)
 	return true
 }
 
@@ -265,6 +278,7 @@ func (d *dispatcher) begin(t *task) bool {
 	open := d.open(time.Now())
 	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
+		d.spend(1)
 		d.run(t)
 		return true
 	}
@@ -314,6 +328,7 @@ func (d *dispatcher) first() *task {
 	d.ahead[0] = nil
 	d.ahead = d.ahead[1:]
 	d.bytes -= len(t.payload)
+	d.spend(1)
 	return t
 }
 
@@ -335,6 +350,7 @@ func (d *dispatcher) restUntil(at time.Time) {
 	defer d.mu.Unlock()
 	if at.After(d.rest) {
 		d.rest = at
+		d.closeOff()
 	}
 	d.signal()
 }
@@ -351,7 +367,9 @@ func (d *dispatcher) info() event.HandlerInfo {
 	if d.rest.After(time.Now()) {
 		i.RestUntil = d.rest
 	}
-	i.BreakerUntil = d.breaker.until
+	i.BreakerUntil, i.Ramp = d.breaker.until, int(d.ramp)
+	i.UnhealthySince, i.HealthProblem = d.health.since, d.health.problem
+	i.RateLimited = d.backlog && d.limiter != nil && d.allowed(1, time.Now()) < 1
 	return i
 }
 

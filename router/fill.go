@@ -55,7 +55,7 @@ func (d *dispatcher) step() bool {
 	now := time.Now()
 	back, n := d.look(now)
 	if len(back) > 0 {
-		d.handBack(back, "the handler is paused, resting, failing or configured away")
+		d.handBack(back, "the handler is paused, resting, failing, not well or configured away")
 		return true
 	}
 	return n > 0 && d.fill(n)
@@ -89,7 +89,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 // n attempts is reserved. It returns false when the rest must wait.
 func (d *dispatcher) fill(n int) bool {
 	now := clock()
-	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
+	list, next, err := d.front(d.router.attempts, event.DueQuery{
 		Handler: d.name, Now: now, Limit: n, Bytes: d.portion(),
 	})
 	tasks := make([]*task, 0, len(list))
@@ -106,7 +106,7 @@ func (d *dispatcher) fill(n int) bool {
 	}
 	oldest, more := next, !next.IsZero() && !next.After(now)
 	if len(tasks) < len(list) {
-		oldest, more = list[len(tasks)].Delivery.NextAttempt, true
+		oldest, more = sooner(next, list[len(tasks)].Delivery.NextAttempt), true
 	}
 	if !more {
 		d.router.alarm.Set(d.name, next)
@@ -115,7 +115,6 @@ func (d *dispatcher) fill(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting -= n - len(tasks)
-	d.spend(len(tasks), now)
 	d.backlog, d.oldest = more || d.missed, oldest
 	d.relieved(now)
 	// Without rows those that were due were damaged and are taken out. Rows that are
@@ -190,6 +189,7 @@ func (d *dispatcher) handBack(list []*task, why string) {
 	d.router.handBack(list, why)
 	d.mu.Lock()
 	d.counting -= len(list)
+	d.fair.forget() // they wait again where the search may have passed by
 	for _, t := range list {
 		d.bytes -= len(t.payload)
 	}

@@ -27,6 +27,7 @@ type Handler struct {
 	Lease       time.Duration // of a claim that does not say; above 0 the handler is polled
 	Rate        float64       // attempts a second, at most; 0 for any number
 	Breaker     *Breaker      // nil for none
+	Health      *Health       // nil for none
 	// ResponseWithin is how long the response to a request that it sends may
 	// take before the request is overdue; 0 where none is awaited.
 	ResponseWithin time.Duration

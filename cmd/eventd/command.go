@@ -33,6 +33,7 @@ func commands() []*command {
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
 		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
 		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(), schedulesCommand(),
+		handlersListCommand(), handlersPauseCommand(), handlersResumeCommand(),
 	}, storeCommands(), []*command{
 		healthCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand(),
 	})
