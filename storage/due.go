@@ -55,7 +55,7 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 	if !ok {
 		return nil, time.Time{}, nil
 	}
-	var bad []dueEntry
+	var bad, seats []dueEntry
 	err = db.view(ctx, func(r *snapshot) error {
 		prefix, size := binary.BigEndian.AppendUint32(nil, id), 0
 		c := r.tx.Bucket(bucketDue).Cursor()
@@ -65,13 +65,17 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 				return nil
 			}
 			for d := range run.entries() {
-				if d.at > dueMicros(q.Now) || len(list)+len(bad) >= q.Limit || size >= q.Bytes {
+				if d.at > dueMicros(q.Now) || len(list)+len(bad)+len(seats) >= q.Limit || size >= q.Bytes {
 					next = fromMicros(d.at)
 					return nil
 				}
 				item, err := r.due(d, q.Handler)
 				if err != nil {
 					bad = append(bad, d)
+					continue
+				}
+				if item.Delivery.Ordered() && r.takesSeat(d, &item.Delivery) {
+					seats = append(seats, d)
 					continue
 				}
 				size += len(item.Payload)
@@ -83,7 +87,26 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 	if err == nil && len(bad) > 0 {
 		err = db.takeOut(ctx, q.Handler, bad)
 	}
+	if err == nil && len(seats) > 0 {
+		err = db.do(ctx, 0, func(t *transaction) (err error) {
+			for i := 0; i < len(seats) && err == nil; i++ {
+				err = t.seat(seats[i], q.Handler)
+			}
+			return err
+		})
+	}
+	if len(bad)+len(seats) > 0 {
+		next = q.Now // others may have come due instead of them
+	}
 	return list, next, err
+}
+
+// takesSeat reports whether it is not the turn of an ordered delivery, which has
+// become due without a place in its line.
+func (r *snapshot) takesSeat(d dueEntry, x *event.Delivery) bool {
+	l := line{handler: d.handler, hash: lineHash(x.OrderKey)}
+	p, ok := lines{r.tx.Bucket(bucketLines)}.turn(&l)
+	return (!ok || p != spot{d.seq, d.delivery}) && d.at <= dueMicros(r.db.now())
 }
 
 // due reads what an entry of the index stands for. An error says that this is
@@ -144,10 +167,10 @@ func (t *transaction) takeOut(d dueEntry, handler string) error {
 	}
 	b, s, err := t.stateOf(d.seq)
 	if errors.Is(err, event.ErrNotFound) {
-		return t.unschedule(handler, d)
+		return errors.Join(t.giveUpTurns(d.seq), t.unschedule(handler, d))
 	}
-	if err != nil {
-		return errors.Join(t.unschedule(handler, d), t.quarantine(d.seq, err))
+	if err != nil { // which is out of the schedule with its turn, if it had one
+		return errors.Join(t.quarantine(d.seq, err), t.unschedule(handler, d))
 	}
 	if !d.standsFor(s, handler) {
 		return t.unschedule(handler, d) // the entry was damaged, not the event
