@@ -46,7 +46,8 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 func (r *Router) targets(ctx context.Context, rec *event.Record, o *event.RedriveOrder) (d decision, err error) {
 	switch {
 	case len(rec.Deliveries) > 0 || o.Handler != "":
-		return d, nil
+		d.targets, err = r.refused(ctx, rec, o)
+		return d, err
 	case unverified(rec):
 		return d, fmt.Errorf("its signature was not right, so it is redriven only to a handler that is named: %w", event.ErrConflict)
 	case o.Payload != nil:
@@ -121,7 +122,7 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 			targets = []target{{handler: o.Handler, route: "redrive"}}
 		}
 		for _, t := range targets {
-			d := event.Delivery{Handler: t.handler, Route: t.route}
+			d := t.lead(event.Delivery{})
 			d, e := revive(d, audit(&o, &d), now)
 			s.Deliveries, s.Timeline = append(s.Deliveries, d), append(s.Timeline, e)
 		}
@@ -133,6 +134,7 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 		if !all && d.Status == event.Completed || o.Of != "" && d.Handler != o.Of {
 			continue
 		}
+		findOrder(d, targets)
 		detail := audit(&o, d)
 		if o.Handler != "" {
 			d.Handler = o.Handler
@@ -168,7 +170,8 @@ func audit(o *event.RedriveOrder, was *event.Delivery) string {
 	return text[:min(len(text), event.MaxDetail)]
 }
 
-// Cancel gives an event up: FAILED `cancelled`. Errors: [event.ErrNotFound];
+// Cancel gives an event up: FAILED `cancelled`. One that has FAILED and keeps
+// others of its order key waiting lets them go on. Errors: [event.ErrNotFound];
 // [event.ErrConflict] while an attempt is running or when it is COMPLETED or
 // FAILED already.
 func (r *Router) Cancel(ctx context.Context, seq uint64, by, detail string) (event.Record, error) {
@@ -177,7 +180,7 @@ func (r *Router) Cancel(ctx context.Context, seq uint64, by, detail string) (eve
 		return rec, err
 	}
 	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
-		if s.Status == event.Completed || s.Status == event.Failed {
+		if s.Status == event.Completed || s.Status == event.Failed && !slices.ContainsFunc(s.Deliveries, blocking) {
 			return nil, fmt.Errorf("it is %s: %w", s.Status, event.ErrConflict)
 		}
 		if slices.ContainsFunc(s.Deliveries, running) {
@@ -188,6 +191,9 @@ func (r *Router) Cancel(ctx context.Context, seq uint64, by, detail string) (eve
 }
 
 func running(d event.Delivery) bool { return d.Status == event.InProgress }
+
+// blocking reports whether a delivery was given up and keeps others waiting.
+func blocking(d event.Delivery) bool { return d.Status == event.Failed && d.Holds() }
 
 func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *event.Effects {
 	now, effects := clock(), &event.Effects{}
@@ -201,12 +207,15 @@ func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *eve
 	}
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if d.Status == event.Completed || d.Status == event.Failed {
+		failed := d.Status == event.Failed // which keeps nobody waiting any more
+		if d.Status == event.Completed || failed && !d.Holds() {
 			continue
 		}
 		var e event.Entry
 		*d, e = park(*d, event.Failed, event.Cancelled, detail, now)
-		s.Timeline = append(s.Timeline, e)
+		if s.Timeline = append(s.Timeline, e); failed {
+			continue // and is a dead letter already
+		}
 		effects.Outbox = append(effects.Outbox, r.deadLetters(ev, *d, detail)...)
 	}
 	return effects
