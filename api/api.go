@@ -48,6 +48,7 @@ type Options struct {
 	Claims    Claims
 	Redriver  Redriver
 	Switches  Switches
+	Ordering  Ordering
 	Overview  Overview
 	Explainer Explainer
 	Control   Control
@@ -106,6 +107,7 @@ func (s *service) registerAll() {
 	s.registerRedrives()
 	s.registerOverview()
 	s.registerSwitches()
+	s.registerOrder()
 	s.registerExplain()
 	s.registerControl()
 	s.registerBackup()

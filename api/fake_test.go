@@ -233,7 +233,7 @@ func newFake(records ...event.Record) *fake {
 func options(f *fake) api.Options {
 	return api.Options{
 		Service: "SERVICE_A", Version: "1.2.3", Started: noon, Listen: "127.0.0.1:9180",
-		Intake: f, Reader: f, Working: f, Operator: f, Redriver: f, Claims: f, Switches: f, Overview: f, Explainer: f, Control: f, Backups: f,
+		Intake: f, Reader: f, Working: f, Operator: f, Redriver: f, Claims: f, Switches: f, Ordering: f, Overview: f, Explainer: f, Control: f, Backups: f,
 		Log: zerolog.Nop(),
 	}
 }

@@ -71,6 +71,12 @@ type Switches interface {
 	SetSourcePaused(ctx context.Context, name string, paused bool) error
 }
 
+// Ordering tells which order keys of a handler wait. An unknown handler is
+// [event.ErrNotFound].
+type Ordering interface {
+	OrderHeads(ctx context.Context, handler string, limit int) (heads []event.OrderHead, more bool, err error)
+}
+
 // Overview tells how eventd stands.
 type Overview interface {
 	Snapshot() event.Snapshot

@@ -73,10 +73,15 @@ func milliseconds(d time.Duration) float64 {
 }
 
 func deliveryOf(ref wire.Ref, d event.Delivery) wire.Delivery {
+	onFailure := ""
+	if d.Ordered() {
+		onFailure = d.OnFailure.String()
+	}
 	return wire.Delivery{
 		Ref: ref, Handler: d.Handler, Route: d.Route, Status: statusName(d.Status), Reason: string(d.Reason),
 		Attempts: d.Attempts, Uncharged: d.Uncharged, Interruptions: d.Interruptions, Generation: d.Generation,
 		FirstAttemptDttm: wire.Time{Time: d.FirstAttempt}, NextAttemptDttm: wire.Time{Time: d.NextAttempt},
+		OrderKey: d.OrderKey, OnFailure: onFailure,
 	}
 }
 

@@ -17,6 +17,9 @@ func (c *Config) checkRoutes() {
 			names[r.Name] = i
 		}
 		c.checkTargets(path, r)
+		if r.OnFailure != "" && r.OrderBy == "" && c.origin.clean(path) {
+			c.origin.addf(join(path, "on_failure"), "has no meaning without order_by")
+		}
 		c.checkTwice(join(path, "message_type"), r.MessageType)
 		c.checkReachable(i)
 	}

@@ -267,9 +267,10 @@ type Route struct {
 	// Remember is keyed by member of the working data.
 	Remember map[string]string `yaml:"remember" keys:"name" doc:"Values merged into the working data of the event's correlation: names, each with a CEL expression as in when."`
 	Expires  time.Duration     `yaml:"expires,omitempty" min:"1ms" doc:"How long after it was received, or was to be delivered, an event is still handed to a handler. Default: for ever."`
-	_        later             `yaml:"order_by"`
-	Schema   string            `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What the route takes and does not fit is kept as ERROR invalid."`
-	_        later             `yaml:"on_failure"`
+	OrderBy  string            `yaml:"order_by" doc:"A CEL value as in remember: of the events that have the same, a handler has one at a time, in the order they were stored. null is for no order. Default: no order."`
+	// OnFailure is empty without OrderBy.
+	OnFailure string `yaml:"on_failure" enum:"block,park,skip" doc:"What the later events with the same order_by do while one of them fails. block: they wait, also when it has ended as ERROR or FAILED, until somebody redrives or cancels it. park: they wait for its retries and go on when it has ended. skip: they go on while it waits for a retry, too. Default: block."`
+	Schema    string `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What the route takes and does not fit is kept as ERROR invalid."`
 }
 
 // Schedule is a list of times at which eventd makes an event itself.

@@ -112,6 +112,9 @@ func (c *Config) complete() {
 	for i := range c.Routes {
 		r := &c.Routes[i]
 		orDefault(&r.Name, item("routes", i))
+		if r.OrderBy != "" {
+			orDefault(&r.OnFailure, "block")
+		}
 		if r.Handler != "" && !c.origin.has(item("routes", i)+".handlers") {
 			r.Handlers, r.Handler = []string{r.Handler}, ""
 		}

@@ -33,7 +33,7 @@ func (d *Daemon) startListeners(_ context.Context, c *config.Config) error {
 	return d.listen("admin", c.Admin.Listen, certificate, api.New(api.Options{
 		Service: c.Service, Version: d.options.Version, Started: d.started,
 		Listen: c.Admin.Listen, Token: token(c.Admin.TokenFile),
-		Intake: d.router, Reader: d.store, Operator: d.router, Redriver: d.router, Claims: d.router, Switches: d, Overview: d,
+		Intake: d.router, Reader: d.store, Operator: d.router, Redriver: d.router, Claims: d.router, Switches: d, Ordering: d.router, Overview: d,
 		Working: d.router, Explainer: d.router, Control: d, Backups: d.store, Log: d.log,
 	}))
 }

@@ -25,6 +25,11 @@ func checkExpressions(c *config.Config) (issues []config.Issue) {
 				issues = append(issues, c.Issue(path+".when", err))
 			}
 		}
+		if r.OrderBy != "" {
+			if err := router.CheckOrderBy(r.OrderBy); err != nil {
+				issues = append(issues, c.Issue(path+".order_by", err))
+			}
+		}
 		for _, name := range config.Names(r.Remember) {
 			if err := router.CheckRemember(r.Remember[name]); err != nil {
 				issues = append(issues, c.Issue(path+".remember."+name, err))
@@ -46,6 +51,11 @@ func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Confi
 		route := router.Route{
 			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
 			Handlers: r.Handlers, Continue: r.Continue, Remember: r.Remember, Expires: r.Expires,
+			OrderBy: r.OrderBy,
+		}
+		var err error
+		if route.OnFailure, err = event.ParseOnFailure(r.OnFailure); err != nil {
+			return out, fmt.Errorf("route %s: %w", r.Name, err)
 		}
 		if r.Table != "" {
 			if route.Table, err = event.ParseTable(r.Table); err != nil {

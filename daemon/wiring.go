@@ -37,6 +37,7 @@ var (
 	_ api.Redriver      = (*router.Router)(nil)
 	_ api.Explainer     = (*router.Router)(nil)
 	_ api.Switches      = (*Daemon)(nil)
+	_ api.Ordering      = (*router.Router)(nil)
 	_ api.Overview      = (*Daemon)(nil)
 	_ api.Control       = (*Daemon)(nil)
 	_ api.Backups       = (*storage.DB)(nil)

@@ -94,6 +94,10 @@ type Delivery struct {
 	// FirstAttempt is when the policy's max_elapsed begins; zero before.
 	FirstAttempt time.Time
 	NextAttempt  time.Time // when RETRY is due; zero otherwise
+	// OrderKey is the value of the route's order_by: of those of a handler that
+	// have the same, one is in flight at a time. "" for no order.
+	OrderKey  string
+	OnFailure OnFailure // of those with an OrderKey
 }
 
 // Entry is one line of an event's timeline: a status it took, or a note that

@@ -39,10 +39,11 @@ type HandlerInfo struct {
 	Target      string    `json:"target"` // URL, subject or path, without secrets
 	Concurrency int       `json:"concurrency"`
 	InFlight    int       `json:"in_flight"`
-	Claims      int       `json:"claims"`  // by services, of a polled handler, or taken over by an asynchronous one
-	Queue       int       `json:"queue"`   // due now, waiting for a slot
-	Retries     int       `json:"retries"` // scheduled for later
-	Overdue     int       `json:"overdue"` // requests sent whose response has not come in time
+	Claims      int       `json:"claims"`       // by services, of a polled handler, or taken over by an asynchronous one
+	Queue       int       `json:"queue"`        // due now, waiting for a slot
+	Retries     int       `json:"retries"`      // scheduled for later
+	Overdue     int       `json:"overdue"`      // requests sent whose response has not come in time
+	BlockedKeys int       `json:"blocked_keys"` // order keys that wait for an event that is ERROR or FAILED
 	Paused      bool      `json:"paused"`
 	PauseReason string    `json:"pause_reason,omitempty"` // manual, gone
 	RestUntil   time.Time `json:"rest_until,omitzero"`
@@ -86,7 +87,10 @@ type RouteInfo struct {
 	// Remember are CEL expressions by member of the working data.
 	Remember map[string]string `json:"remember,omitempty"`
 	Expires  string            `json:"expires,omitempty"` // a duration: 1h0m0s
-	Schema   string            `json:"schema,omitempty"`  // the file with the JSON Schema of the payload
+	OrderBy  string            `json:"order_by,omitempty"`
+	// OnFailure is block, park or skip, where there is an order.
+	OnFailure string `json:"on_failure,omitempty"`
+	Schema    string `json:"schema,omitempty"` // the file with the JSON Schema of the payload
 }
 
 // StoreInfo tells how the store stands. Sizes are in bytes.
@@ -106,6 +110,7 @@ type Explanation struct {
 	Route    string   `json:"route"`
 	Matched  bool     `json:"matched"`
 	Handlers []string `json:"handlers,omitempty"`
+	OrderKey string   `json:"order_key,omitempty"`
 	Why      string   `json:"why"` // one sentence
 	// Flaw is set when the route takes the event, but its handlers do not get it,
 	// as its payload does not fit the schema of the route.

@@ -32,6 +32,13 @@ type Update struct {
 	Step func(*State) (*Effects, error)
 	// Bytes is about how many the effects bring with them; 0 for next to none.
 	Bytes int
+	// Then is asked, when it is the turn of another delivery of an order key after
+	// the step, for a step of that one to take in the same transaction; nil for
+	// none. It is quick, too. What became of it is in the step's Err.
+	Then func(*Due) *Update
+	// Turns are the handlers that an event has come due for which waited for its
+	// turn until then, but for those that Then has a step for. The store sets it.
+	Turns []string
 	// Err is what became of it: nil, what Step returned, [ErrNotFound],
 	// [ErrConflict] for a step that is not legal, or an error that says that
 	// the record is damaged.

@@ -14,7 +14,7 @@ type gauges struct {
 
 	events, oldest                                 *prometheus.Desc
 	inFlight, claims, queue, retries, paused       *prometheus.Desc
-	overdue                                        *prometheus.Desc
+	overdue, blockedKeys                           *prometheus.Desc
 	connected, sourcePending, sourceAckPending     *prometheus.Desc
 	outbox, storeSize, storeFree, storeQuarantined *prometheus.Desc
 }
@@ -34,6 +34,8 @@ func newGauges(m *Metrics) *gauges {
 		retries:  desc("eventd_retries_scheduled", "Deliveries that are to be tried again.", "handler"),
 		overdue: desc("eventd_requests_overdue",
 			"Requests sent by a handler whose response has not come within its response_within; counted up to 10,000.", "handler"),
+		blockedKeys: desc("eventd_order_keys_blocked",
+			"Order keys of a handler that wait for an event which is ERROR or FAILED; counted up to 1,000.", "handler"),
 		paused: desc("eventd_handler_paused",
 			"Whether a handler gets no events (1) for this reason.", "handler", "reason"),
 		connected: desc("eventd_source_connected",
@@ -52,7 +54,7 @@ func newGauges(m *Metrics) *gauges {
 // Describe implements [prometheus.Collector].
 func (g *gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		g.events, g.oldest, g.inFlight, g.claims, g.queue, g.retries, g.paused, g.overdue, g.connected, g.sourcePending,
+		g.events, g.oldest, g.inFlight, g.claims, g.queue, g.retries, g.paused, g.overdue, g.blockedKeys, g.connected, g.sourcePending,
 		g.sourceAckPending, g.outbox, g.storeSize, g.storeFree, g.storeQuarantined,
 	} {
 		ch <- d
@@ -118,6 +120,7 @@ func (g *gauges) collectHandlers(ch chan<- prometheus.Metric, live *series, list
 		gauge(ch, g.queue, float64(h.Queue), name)
 		gauge(ch, g.retries, float64(h.Retries), name)
 		gauge(ch, g.overdue, float64(h.Overdue), name)
+		gauge(ch, g.blockedKeys, float64(h.BlockedKeys), name)
 		gone := h.PauseReason == string(event.Gone)
 		gauge(ch, g.paused, number(h.Paused && !gone), name, manual)
 		gauge(ch, g.paused, number(h.Paused && gone), name, string(event.Gone))

@@ -17,7 +17,7 @@ func TestGaugesShowTheSnapshot(t *testing.T) {
 			return event.Snapshot{
 				Counts: event.Counts{event.Inbound: {event.Completed: 5, event.Retry: 2}, event.Request: {event.Failed: 1}},
 				Handlers: []event.HandlerInfo{
-					{Name: "busy", InFlight: 3, Queue: 4, Retries: 5, Claims: 6, Overdue: 11, RestUntil: now.Add(2 * time.Minute), BreakerUntil: now.Add(2 * time.Minute)},
+					{Name: "busy", InFlight: 3, Queue: 4, Retries: 5, Claims: 6, Overdue: 11, BlockedKeys: 12, RestUntil: now.Add(2 * time.Minute), BreakerUntil: now.Add(2 * time.Minute)},
 					{Name: "gone", Paused: true, PauseReason: "gone"},
 					{Name: "manual", Paused: true, PauseReason: "manual", RestUntil: now, UnhealthySince: now, RateLimited: true},
 					{Name: "not-configured", InFlight: 9},
@@ -46,6 +46,8 @@ func TestGaugesShowTheSnapshot(t *testing.T) {
 			`eventd_retries_scheduled{handler="busy"}`:                5,
 			`eventd_requests_overdue{handler="busy"}`:                 11,
 			`eventd_requests_overdue{handler="new"}`:                  0,
+			`eventd_order_keys_blocked{handler="busy"}`:               12,
+			`eventd_order_keys_blocked{handler="new"}`:                0,
 			`eventd_in_flight{handler="new"}`:                         0,
 			`eventd_in_flight{handler="not-configured"}`:              -1,
 			`eventd_handler_paused{handler="busy",reason="manual"}`:   0,

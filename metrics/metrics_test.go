@@ -33,6 +33,7 @@ var contract = map[string]string{
 	"eventd_claims":                                       "gauge handler",
 	"eventd_queue_length":                                 "gauge handler",
 	"eventd_handler_paused":                               "gauge handler reason",
+	"eventd_order_keys_blocked":                           "gauge handler",
 	"eventd_requests_overdue":                             "gauge handler",
 	"eventd_retries_scheduled":                            "gauge handler",
 	"eventd_retry_lateness_seconds":                       "histogram",

@@ -173,12 +173,12 @@ func (r *Router) addDelivery(p *plan, t target, now time.Time) {
 	if p.Event.DeliverAt.After(now) {
 		due = dueTime(p.Event.DeliverAt, 0)
 	}
-	d := event.Delivery{Handler: t.handler, Route: t.route, Status: event.Unprocessed, NextAttempt: due}
+	d := t.lead(event.Delivery{Status: event.Unprocessed, NextAttempt: due})
 	if due.After(now) {
 		d = notBeyond(d, p.Event)
 	}
 	var kept *dispatcher
-	if h := r.dispatcher(t.handler); h != nil && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
+	if h := r.dispatcher(t.handler); h != nil && !d.Ordered() && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
 		var e event.Entry
 		kept = h
 		d, e = begin(d, now)

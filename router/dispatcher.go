@@ -53,15 +53,16 @@ type dispatcher struct {
 	closed  bool // loop has ended: nobody looks at ahead any more
 	flow    flow
 
-	running  int           // slots taken
-	settling int           // outcomes that are not stored yet
-	counting int           // attempts whose count is not stored yet
-	ahead    []*task       // counted, waiting for a slot
-	bytes    int           // of payloads in counting and ahead
-	carried  int           // bytes of payloads in running
-	outcomes []*outcome    // to be stored by settler
-	settler  bool          // runs
-	space    chan struct{} // closed when there is room again; nil when nobody waits
+	running  int        // slots taken
+	settling int        // outcomes that are not stored yet
+	counting int        // attempts whose count is not stored yet
+	ahead    []*task    // counted, waiting for a slot
+	bytes    int        // of payloads in counting and ahead
+	carried  int        // bytes of payloads in running
+	outcomes []*outcome // to be stored by settler
+	settler  bool       // runs
+	gathering
+	space chan struct{} // closed when there is room again; nil when nobody waits
 
 	backlog bool
 	oldest  time.Time // since when the first of the backlog waits; zero: not known

@@ -156,6 +156,7 @@ func (js *jobs) advance(ctx context.Context, j *event.Redrive, limit *rate.Limit
 	if err != nil {
 		return err
 	}
+	r.wakeTurns(steps)
 	r.wake(slices.Compact(slices.Sorted(slices.Values(due))))
 	r.logFailed(steps)
 	return nil

@@ -46,7 +46,8 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 func (r *Router) targets(ctx context.Context, rec *event.Record, o *event.RedriveOrder) (d decision, err error) {
 	switch {
 	case len(rec.Deliveries) > 0 || o.Handler != "":
-		return d, nil
+		d.targets, err = r.refused(ctx, rec, o)
+		return d, err
 	case unverified(rec):
 		return d, fmt.Errorf("its signature was not right, so it is redriven only to a handler that is named: %w", event.ErrConflict)
 	case o.Payload != nil:
@@ -121,7 +122,7 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 			targets = []target{{handler: o.Handler, route: "redrive"}}
 		}
 		for _, t := range targets {
-			d := event.Delivery{Handler: t.handler, Route: t.route}
+			d := t.lead(event.Delivery{})
 			d, e := revive(d, audit(&o, &d), now)
 			s.Deliveries, s.Timeline = append(s.Deliveries, d), append(s.Timeline, e)
 		}
@@ -133,6 +134,7 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 		if !revives(was, d, &o) {
 			continue
 		}
+		findOrder(d, targets)
 		detail := audit(&o, d)
 		if o.Handler != "" {
 			d.Handler = o.Handler
@@ -216,7 +218,8 @@ func audit(o *event.RedriveOrder, was *event.Delivery) string {
 	return text[:min(len(text), event.MaxDetail)]
 }
 
-// Cancel gives an event up, or one of its deliveries: FAILED `cancelled`. Errors:
+// Cancel gives an event up, or one of its deliveries: FAILED `cancelled`. One that
+// has FAILED and keeps others of its order key waiting lets them go on. Errors:
 // [event.ErrNotFound]; [event.ErrConflict] while an attempt is running or when it
 // is COMPLETED or FAILED already.
 func (r *Router) Cancel(ctx context.Context, seq uint64, o event.CancelOrder) (event.Record, error) {
@@ -243,23 +246,31 @@ func cancellable(s *event.State, o *event.CancelOrder) error {
 		if running(*d) {
 			return fmt.Errorf("an attempt is running: %w", event.ErrConflict)
 		}
-		found, open = true, open || givable(d.Status)
+		found, open = true, open || givable(d)
+	}
+	if len(s.Deliveries) == 0 {
+		open = s.Status != event.Completed && s.Status != event.Failed
 	}
 	switch {
 	case !found:
 		return noDelivery(o.Of)
 	case o.Of != "" && !open:
 		return fmt.Errorf("the delivery to %s has ended: %w", o.Of, event.ErrConflict)
-	case o.Of == "" && !givable(s.Status):
+	case !open:
 		return fmt.Errorf("it is %s: %w", s.Status, event.ErrConflict)
 	}
 	return nil
 }
 
-// givable reports whether what has a status can be given up.
-func givable(s event.Status) bool { return s != event.Completed && s != event.Failed }
+// givable reports whether a delivery can be given up.
+func givable(d *event.Delivery) bool {
+	return d.Status != event.Completed && d.Status != event.Failed || blocking(d)
+}
 
 func running(d event.Delivery) bool { return d.Status == event.InProgress }
+
+// blocking reports whether a delivery was given up and keeps others waiting.
+func blocking(d *event.Delivery) bool { return d.Status == event.Failed && d.Holds() }
 
 func (r *Router) cancel(ev *event.Event, s *event.State, o *event.CancelOrder) *event.Effects {
 	now, effects := clock(), &event.Effects{}
@@ -273,12 +284,15 @@ func (r *Router) cancel(ev *event.Event, s *event.State, o *event.CancelOrder) *
 	}
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if !givable(d.Status) || o.Of != "" && d.Handler != o.Of {
+		if !givable(d) || o.Of != "" && d.Handler != o.Of {
 			continue
 		}
+		failed := d.Status == event.Failed // which keeps nobody waiting any more
 		var e event.Entry
 		*d, e = park(*d, event.Failed, event.Cancelled, o.Detail, now)
-		s.Timeline = append(s.Timeline, e)
+		if s.Timeline = append(s.Timeline, e); failed {
+			continue // and is a dead letter already
+		}
 		effects.Outbox = append(effects.Outbox, r.deadLetters(ev, *d, o.Detail)...)
 	}
 	return effects

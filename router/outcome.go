@@ -20,6 +20,7 @@ type outcome struct {
 	next  event.Delivery
 	entry event.Entry
 	plans []*plan // of the follow-ups
+	heir  *heir   // whose turn it is then; nil for whoever it is
 }
 
 // conclude hands over the outcome of an attempt. The slot is free for the next
@@ -28,6 +29,7 @@ func (d *dispatcher) conclude(o *outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.outcomes = append(d.outcomes, o)
+	d.gathering.came(len(d.outcomes))
 	d.settling++
 	if !d.settler {
 		d.settler = true
@@ -50,6 +52,7 @@ func (d *dispatcher) settle() {
 			return
 		}
 		d.router.logUnsettled(list, d.router.settle(list, patience))
+		d.gather(list)
 	}
 }
 
@@ -78,12 +81,14 @@ func (r *Router) settle(list []*outcome, patience time.Duration) error {
 	for i, o := range list {
 		r.decide(o, now)
 		steps[i] = o.step
+		r.bequeath(o, now)
 		if len(o.plans) > 0 {
 			patience = 0 // follow-ups are on their way
 		}
 	}
 	err := r.commitWithin(context.WithoutCancel(r.attempts), patience, now, steps...)
 	for _, o := range list {
+		r.inherit(o.heir, err, now)
 		failed := err
 		if failed == nil {
 			failed = o.Err

@@ -62,6 +62,17 @@ type WorkingData interface {
 	AmendWorkingData(ctx context.Context, correlationID, by string, change func(event.Document) ([]byte, error)) (event.Document, error)
 }
 
+// Ordering tells what waits for its turn behind others of its order key.
+type Ordering interface {
+	// Lined goes through it, behind a place it has returned; nil says that there is no more.
+	Lined(ctx context.Context, handler string, after []byte, limit int) (list []event.Due, next []byte, err error)
+	// OrderHeads returns what it waits for, when that is RETRY, ERROR or FAILED.
+	OrderHeads(ctx context.Context, handler string, limit int) (list []event.OrderHead, more bool, err error)
+	// BlockedKeys counts the order keys that wait for something ERROR or FAILED, up
+	// to a limit of its own.
+	BlockedKeys(handler string) int
+}
+
 // Store is all that the router needs to have kept.
 type Store interface {
 	Ledger
@@ -70,6 +81,7 @@ type Store interface {
 	Redrives
 	Settings
 	WorkingData
+	Ordering
 }
 
 // Deliverer makes one attempt. It never fails: the answer says all. When ctx

@@ -57,8 +57,12 @@ func (r *Router) holdAll(ctx context.Context, name string) (held int, err error)
 		}
 		n, err := r.holdPage(ctx, list)
 		held += n
-		if err != nil || next.IsZero() {
+		if err != nil {
 			return held, err
+		}
+		if next.IsZero() {
+			n, err := r.holdLined(ctx, name)
+			return held + n, err
 		}
 	}
 	return held, nil
@@ -103,9 +107,11 @@ func (r *Router) holdStep(x *event.Due, now time.Time) *step {
 
 // takeUp routes the events that no route took when they came, or whose handler
 // was gone, once the configuration has a place for them. One delivery of a
-// fan-out may be held while another has FAILED, and with it the event.
+// fan-out may be held while another has FAILED, and with it the event. It takes
+// them a page at a time, so that what comes in goes on; a start looks again at
+// what a stop or a crash has left.
 func (r *Router) takeUp(ctx context.Context) error {
-	total := 0
+	total, looked := 0, 0
 	for _, status := range []event.Status{event.Error, event.Failed} {
 		for after := uint64(0); ctx.Err() == nil; {
 			seqs, err := r.store.Parked(ctx, status, after, page)
@@ -121,6 +127,9 @@ func (r *Router) takeUp(ctx context.Context) error {
 				return err
 			}
 			total += n
+			if looked += len(seqs); looked/progressEvery > (looked-len(seqs))/progressEvery {
+				r.log.Info().Int("looked_at", looked).Int("events", total).Msg("looking for events that have a route now")
+			}
 		}
 	}
 	if total > 0 {
@@ -128,6 +137,9 @@ func (r *Router) takeUp(ctx context.Context) error {
 	}
 	return nil
 }
+
+// progressEvery is after how many events the log says how far it has come.
+const progressEvery = 10_000
 
 // takeUpHeld looks at an event that has just ended with deliveries that wait
 // for a route: while it was on its way a reload passed it by.
@@ -219,9 +231,7 @@ func (r *Router) resume(e *event.Event, s *event.State, targets []target) (lette
 				resumed = true
 				continue
 			}
-			s.Deliveries = append(s.Deliveries, event.Delivery{
-				Handler: t.handler, Route: t.route, Status: event.Error, Reason: event.NoRoute, Generation: -1,
-			})
+			s.Deliveries = append(s.Deliveries, t.lead(event.Delivery{Status: event.Error, Reason: event.NoRoute, Generation: -1}))
 		}
 	}
 	for i := range s.Deliveries {
@@ -249,8 +259,9 @@ func (r *Router) place(s *event.State, d *event.Delivery, targets []target) bool
 	}
 	for _, t := range targets {
 		if t.flaw == "" && !slices.ContainsFunc(s.Deliveries, func(x event.Delivery) bool { return x.Handler == t.handler }) {
-			d.Handler, d.Route = t.handler, t.route
+			*d = t.lead(*d)
 			return true
+
 		}
 	}
 	return false

@@ -241,6 +241,9 @@ func (r *Router) Routes() []event.RouteInfo {
 		if route.Expires > 0 {
 			info.Expires = route.Expires.String()
 		}
+		if route.OrderBy != "" {
+			info.OrderBy, info.OnFailure = route.OrderBy, route.OnFailure.String()
+		}
 		if route.Table != 0 {
 			info.Table = route.Table.String()
 		}
@@ -260,6 +263,7 @@ func (r *Router) Handlers() []event.HandlerInfo {
 		if within := dispatchers[name].configured().ResponseWithin; within > 0 {
 			info.Overdue = r.store.Overdue(name, clock().Add(-within))
 		}
+		info.BlockedKeys = r.store.BlockedKeys(name)
 		list = append(list, info)
 	}
 	return list

@@ -135,7 +135,7 @@ func park(d event.Delivery, s event.Status, r event.Reason, detail string, now t
 func revive(d event.Delivery, detail string, now time.Time) (event.Delivery, event.Entry) {
 	d = event.Delivery{
 		Handler: d.Handler, Route: d.Route, Generation: d.Generation + 1,
-		Status: event.Unprocessed, NextAttempt: now,
+		Status: event.Unprocessed, NextAttempt: now, OrderKey: d.OrderKey, OnFailure: d.OnFailure,
 	}
 	return d, event.Entry{At: now, Status: event.Unprocessed, Handler: d.Handler, Reason: event.Redriven, Detail: detail}
 }

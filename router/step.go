@@ -50,6 +50,7 @@ func (r *Router) commitWithin(ctx context.Context, patience time.Duration, now t
 	if err := r.store.UpdateWithin(ctx, patience, updates...); err != nil {
 		return err
 	}
+	r.wakeTurns(steps)
 	for _, x := range steps {
 		if x.Err == nil && x.ended {
 			r.observer.EventEnded(x.event.MessageType, now.Sub(x.event.CreatedAt))

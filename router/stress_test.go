@@ -133,6 +133,9 @@ func (s *storm) config(workers []*worker) (c router.Config) {
 		for j := range 1 + i%3 {
 			r.Handlers = append(r.Handlers, workers[(i+j)%len(workers)].name)
 		}
+		if i%3 == 1 { // some in order, so that nothing is kept waiting for ever
+			r.OrderBy, r.OnFailure = `event.event_id.endsWith("1") ? "one" : ""`, []event.OnFailure{event.Park, event.Skip}[i%2]
+		}
 		c.Routes = append(c.Routes, r)
 	}
 	c.DeadLetter = "dead"

@@ -1,6 +1,7 @@
 package router
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -31,6 +32,10 @@ type Route struct {
 	// Expires is how long after it was received, or was to be delivered, an event
 	// is handed to a handler no more; 0 for no limit.
 	Expires time.Duration
+	// OrderBy is a CEL value: of the events of a handler that have the same, one is
+	// in flight at a time. "" for no order.
+	OrderBy   string
+	OnFailure event.OnFailure // of the one in front
 }
 
 // table is a compiled list of routes. It does not change.
@@ -40,6 +45,7 @@ type compiled struct {
 	Route
 	when     cel.Program
 	remember []remembered
+	orderBy  cel.Program // nil for none
 }
 
 // CheckWhen returns what is wrong with a `when` expression; nil for nothing.
@@ -57,7 +63,7 @@ func newTable(routes []Route) (*table, error) {
 	var c *conditions
 	for _, r := range routes {
 		entry := compiled{Route: r}
-		if c == nil && (r.When != "" || len(r.Remember) > 0) {
+		if c == nil && (r.When != "" || r.OrderBy != "" || len(r.Remember) > 0) {
 			var err error
 			if c, err = newConditions(); err != nil {
 				return nil, err
@@ -80,12 +86,21 @@ func (r *compiled) compile(c *conditions) (err error) {
 	if r.remember, err = c.compileRemember(r.Remember); err != nil {
 		return fmt.Errorf("remember: %w", err)
 	}
+	if r.OrderBy != "" {
+		if r.orderBy, err = c.compileValue(r.OrderBy); err != nil {
+			return fmt.Errorf("order_by: %w", err)
+		}
+	}
 	return nil
 }
 
 // target is one handler that a route leads to. With a flaw it does not get the
-// event: the payload does not fit the schema of the route.
-type target struct{ handler, route, flaw string }
+// event: the payload does not fit the schema of the route, or its order is not
+// known.
+type target struct {
+	handler, route, flaw string
+	order
+}
 
 // match returns the handlers of a message, each once, in the order of the routes,
 // and what else the routes ask for. w is read only if an expression reads it.
@@ -96,9 +111,12 @@ func (t *table) match(m *event.Message, w *memory) (d decision) {
 		if !r.takes(&v) {
 			continue
 		}
-		flaw := r.flaw(m)
+		flaw, o := r.flaw(m), order{}
+		if flaw == "" {
+			o, flaw = r.order(&v)
+		}
 		for _, h := range r.Handlers {
-			d.targets = appendTarget(d.targets, target{handler: h, route: r.Name, flaw: flaw})
+			d.targets = appendTarget(d.targets, target{handler: h, route: r.Name, flaw: flaw, order: o})
 		}
 		if flaw == "" {
 			d.keep(r, &v)
@@ -166,7 +184,9 @@ func (t *table) explain(m *event.Message, w *memory) []event.Explanation {
 		}
 		if e.Why = r.whyNot(&v); e.Why == "" {
 			e.Matched, e.Handlers, e.Why = true, r.Handlers, "matched"
-			if e.Flaw = r.flaw(m); e.Flaw == "" {
+			o, flaw := r.order(&v)
+			e.OrderKey, e.Flaw = o.key, cmp.Or(r.flaw(m), flaw)
+			if e.Flaw == "" {
 				new(decision).keep(r, &v) // the routes after it see what it remembers
 			} else {
 				e.Why = "matched, but not handed on: " + e.Flaw

@@ -19,10 +19,16 @@ func (c *checker) indexed(seq uint64, s *state) {
 				c.fail("event %d waits for %s, which has no number", seq, d.Handler)
 				continue
 			}
+			if c.inLine(seq, i, &d) {
+				continue // and another's turn
+			}
 			r, ok := findDue(c.tx.Bucket(bucketDue).Cursor(), dueEntry{handler: id, at: dueMicros(d.NextAttempt), seq: seq, delivery: i})
 			c.wanted(bucketDue, ok, r.status == d.Status, seq)
 		case event.InProgress:
+			c.inLine(seq, i, &d)
 			c.wanted(bucketInflight, c.tx.Bucket(bucketInflight).Get(deliveryKey(seq, i)) != nil, true, seq)
+		default:
+			c.inLine(seq, i, &d)
 		}
 	}
 	if s.Status.DeadLetter() {
@@ -74,6 +80,7 @@ func (c *checker) indexes() {
 			c.fail("the index %s has %d keys that belong to no event", name, orphans)
 		}
 	}
+	c.lines()
 }
 
 // blocks checks that the blocks of a bucket are about events of the segment, each

@@ -233,6 +233,7 @@ func (db *DB) loadAll() (err error) {
 			return err
 		}
 		db.loadQueues(tx.Bucket(bucketDue))
+		db.loadLines(tx.Bucket(bucketLines))
 		db.outboxRows.Store(int64(countKeys(tx.Bucket(bucketOutbox))))
 		db.quarantined.Store(int64(countKeys(tx.Bucket(bucketQuarantine))))
 		db.droppedBytes.Store(droppedBytes(tx))

@@ -16,6 +16,7 @@
 //	           from this one on when several wait since then   (UNPROCESSED and RETRY)
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
+//	lines      who of those with one order key stands in line, and whose turn it is; made when needed
 //	awaiting   handler, seq, delivery                       (sent, without response); made when needed
 //	outbox     ascending number -> publication
 //	redrives   number -> job that redrives many events; made with the first
@@ -56,7 +57,8 @@
 //     that fails the whole transaction, and a failed commit is an unknown commit:
 //     the store refuses all further work and says so through [DB.Broken].
 //   - The indexes due, inflight and parked are a function of the states, kept by
-//     [transaction.reindex] alone.
+//     [transaction.reindex] alone. So is lines (lines.go), but for when what is
+//     delayed takes its place; of an order key, due has the one whose turn it is.
 //   - Every record has a version and a checksum. One that is bad is listed under
 //     quarantine and never handed out. An event whose state can still be read then
 //     becomes ERROR `quarantined` as by any other step; one whose state cannot is
@@ -81,8 +83,8 @@
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
-// operations), due.go and dueruns.go (what waits), redrives.go (many of them, as a job),
-// schedules.go; segment.go, idindex.go and
+// operations), due.go and dueruns.go (what waits), lines.go and turns.go (order),
+// redrives.go (many of them, as a job), schedules.go; segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); retention.go (what goes when),
 // retain.go (the worker), survey.go and remove.go; space.go and extend.go (the

@@ -81,27 +81,43 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 	if err == nil && len(x.bad) > 0 {
 		err = db.takeOut(ctx, q.Handler, x.bad)
 	}
+	if err == nil && len(x.seats) > 0 {
+		err = db.do(ctx, 0, func(t *transaction) (err error) {
+			for i := 0; i < len(x.seats) && err == nil; i++ {
+				err = t.seat(x.seats[i], q.Handler)
+			}
+			return err
+		})
+	}
+	if len(x.bad)+len(x.seats) > 0 {
+		x.next = q.Now // others may have come due instead of them
+	}
 	return x.list, x.next, err
 }
 
 // dueReading is what [DB.Due] has read so far.
 type dueReading struct {
 	event.DueQuery
-	list []event.Due
-	bad  []dueEntry // damaged
-	next time.Time
-	size int // bytes of payload in list
-	left room
+	list  []event.Due
+	bad   []dueEntry // damaged
+	seats []dueEntry // not at their turn, and without a place in their line
+	next  time.Time
+	size  int // bytes of payload in list
+	left  room
 }
 
 // read reads the next one. It returns false when that is for another time.
 func (x *dueReading) read(r *snapshot, d dueEntry) bool {
-	if d.at > dueMicros(x.Now) || len(x.list)+len(x.bad) >= x.Limit || x.size >= x.Bytes || x.left.passed >= maxPassedOver {
+	if d.at > dueMicros(x.Now) || len(x.list)+len(x.bad)+len(x.seats) >= x.Limit || x.size >= x.Bytes || x.left.passed >= maxPassedOver {
 		return false
 	}
 	item, payload, err := r.due(d, x.Handler)
 	if err != nil {
 		x.bad = append(x.bad, d)
+		return true
+	}
+	if r.takesSeat(d, &item.Delivery) {
+		x.seats = append(x.seats, d)
 		return true
 	}
 	if fits, over := x.left.take(item.Event, payload); !fits {
@@ -198,10 +214,10 @@ func (t *transaction) takeOut(d dueEntry, handler string) error {
 	}
 	b, s, err := t.stateOf(d.seq)
 	if errors.Is(err, event.ErrNotFound) {
-		return t.unschedule(handler, d)
+		return errors.Join(t.giveUpTurns(d.seq), t.unschedule(handler, d))
 	}
-	if err != nil {
-		return errors.Join(t.unschedule(handler, d), t.quarantine(d.seq, err))
+	if err != nil { // which is out of the schedule with its turn, if it had one
+		return errors.Join(t.quarantine(d.seq, err), t.unschedule(handler, d))
 	}
 	if !d.standsFor(s, handler) {
 		return t.unschedule(handler, d) // the entry was damaged, not the event

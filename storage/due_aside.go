@@ -90,7 +90,7 @@ func (x *aside) pass(run *dueRun) {
 			return
 		}
 		x.found = true
-		if item, payload, err := x.due(d, x.Handler); err == nil {
+		if item, payload, err := x.due(d, x.Handler); err == nil && !x.takesSeat(d, &item.Delivery) {
 			item.Payload = append([]byte{}, payload...)
 			x.size += len(item.Payload)
 			x.list = append(x.list, item)

@@ -322,7 +322,7 @@ func (x *dumper) paused() error {
 // spoken are the buckets that a dump has words for, or that are made anew.
 var spoken = [][]byte{
 	bucketNames, bucketSources, bucketPaused, bucketDue, bucketInflight, bucketParked,
-	bucketOutbox, bucketQuarantine, bucketSegments, bucketAwaiting,
+	bucketOutbox, bucketQuarantine, bucketSegments, bucketAwaiting, bucketLines,
 }
 
 // others writes what is in no bucket that the dump has words for.

@@ -97,6 +97,8 @@ type dumpShare struct {
 	FirstAttempt  instant  `json:"first_attempt_dttm,omitzero"`
 	NextAttempt   instant  `json:"next_attempt_dttm,omitzero"`
 	AwaitingSince instant  `json:"awaiting_since_dttm,omitzero"` // its response
+	OrderKey      text     `json:"order_key,omitempty"`
+	OnFailure     manner   `json:"on_failure,omitzero"` // with an order_key
 }
 
 // dumpStep is an entry of the timeline.
@@ -178,6 +180,32 @@ func (s *standing) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, (*event.Status)(s))
 	}
 	return json.Unmarshal(b, (*uint8)(s))
+}
+
+// manner is what happens on a failure, by its word; by its number where it has none.
+type manner event.OnFailure
+
+// MarshalJSON implements [json.Marshaler].
+func (m manner) MarshalJSON() ([]byte, error) {
+	name := event.OnFailure(m).String()
+	if _, err := event.ParseOnFailure(name); err != nil {
+		return json.Marshal(uint8(m))
+	}
+	return json.Marshal(name)
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (m *manner) UnmarshalJSON(b []byte) error {
+	if len(b) == 0 || b[0] != '"' {
+		return json.Unmarshal(b, (*uint8)(m))
+	}
+	var name string
+	if err := json.Unmarshal(b, &name); err != nil {
+		return err
+	}
+	f, err := event.ParseOnFailure(name)
+	*m = manner(f)
+	return err
 }
 
 // text is any text. What is not UTF-8, which JSON cannot say, is an object with

@@ -66,7 +66,7 @@ func dumpShareOf(d *event.Delivery) dumpShare {
 	return dumpShare{
 		Handler: text(d.Handler), Route: text(d.Route), Status: standing(d.Status), Reason: text(d.Reason),
 		Attempts: d.Attempts, Uncharged: d.Uncharged, Interruptions: d.Interruptions, Generation: d.Generation,
-		FirstAttempt: instant{d.FirstAttempt}, NextAttempt: instant{d.NextAttempt},
+		FirstAttempt: instant{d.FirstAttempt}, NextAttempt: instant{d.NextAttempt}, OrderKey: text(d.OrderKey), OnFailure: manner(d.OnFailure),
 	}
 }
 
@@ -74,7 +74,7 @@ func (d *dumpShare) delivery() event.Delivery {
 	return event.Delivery{
 		Handler: string(d.Handler), Route: string(d.Route), Status: event.Status(d.Status), Reason: event.Reason(d.Reason),
 		Attempts: d.Attempts, Uncharged: d.Uncharged, Interruptions: d.Interruptions, Generation: d.Generation,
-		FirstAttempt: d.FirstAttempt.Time, NextAttempt: d.NextAttempt.Time,
+		FirstAttempt: d.FirstAttempt.Time, NextAttempt: d.NextAttempt.Time, OrderKey: string(d.OrderKey), OnFailure: event.OnFailure(d.OnFailure),
 	}
 }
 

@@ -102,3 +102,28 @@ func (db *DB) loadQueues(due *bolt.Bucket) {
 		}
 	}
 }
+
+// loadLines counts what waits in line, besides those whose turn it is: they are
+// in the schedule.
+func (db *DB) loadLines(bucket *bolt.Bucket) {
+	if bucket == nil {
+		return
+	}
+	var of line
+	var turn spot
+	c := bucket.Cursor()
+	for k, v := c.Seek([]byte{linePlace}); k != nil && k[0] == linePlace; k, v = c.Next() {
+		x, ok := readStander(k, v)
+		l, _ := readLine(k)
+		if !ok || !x.waits() {
+			continue
+		}
+		if l != of {
+			of = l
+			turn, _ = lines{bucket}.turn(&l)
+		}
+		if name, ok := db.names.name(l.handler); ok && x.spot != turn {
+			db.waiting(name).add(x.status, 1)
+		}
+	}
+}

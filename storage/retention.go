@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -73,7 +74,7 @@ func (p *policy) grace(d time.Duration) time.Duration {
 
 // rowDue returns when an event may go; false for never as it stands.
 func (p *policy) rowDue(l *life) (at time.Time, ok bool) {
-	if !l.status.Final() || p.rows[l.status] == 0 {
+	if !l.status.Final() || l.holds || p.rows[l.status] == 0 {
 		return at, false
 	}
 	at = l.changed.Add(p.rows[l.status])
@@ -86,7 +87,7 @@ func (p *policy) rowDue(l *life) (at time.Time, ok bool) {
 // payloadDue returns when the bytes of an event may go. They may when its own
 // time is over, though the event itself is still needed to recognise duplicates.
 func (p *policy) payloadDue(l *life) (at time.Time, ok bool) {
-	if !l.status.Final() {
+	if !l.status.Final() || l.holds {
 		return at, false
 	}
 	d := p.rows[l.status]
@@ -114,6 +115,7 @@ type life struct {
 	table            event.Table
 	status           event.Status
 	created, changed time.Time
+	holds            bool // it ended, and keeps others of its order key waiting
 }
 
 // readLife reads the front of a state record.
@@ -132,6 +134,13 @@ func readLife(v []byte, names *names) (l life, err error) {
 	}
 	if r.bad || l.status > event.Failed {
 		return l, errDamaged
+	}
+	if l.status.DeadLetter() { // seldom
+		s, err := decodeState(v, names)
+		if err != nil {
+			return l, err
+		}
+		l.holds = slices.ContainsFunc(s.Deliveries, func(d event.Delivery) bool { return d.Holds() })
 	}
 	return l, nil
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,7 +16,10 @@ import (
 //
 //	version 1 | crc32c u32 of the rest | created u64 µs | status | table |
 //	reason | updated by | updated | deliveries… | spilled | entries… |
-//	payload row, left out when it is 0 | padding
+//	payload row | extras…, left out when there are none and it is 0 | padding
+//
+// An extra is a tag and what belongs to it: see [appendExtras]. Padding is zeros,
+// and 0 is no tag.
 //
 // The first `spilled` entries of the timeline lie in the bucket notes.
 const (
@@ -54,14 +58,63 @@ func encodeState(b []byte, s *state, names *names) []byte {
 	for i := range s.Timeline {
 		b = appendEntry(b, &s.Timeline[i], s.created, names)
 	}
-	if s.PayloadRow > 0 { // seldom; the padding of the others says 0
+	if ordered := slices.ContainsFunc(s.Deliveries, isOrdered); s.PayloadRow > 0 || ordered { // seldom; the padding of the others says 0
 		b = appendInt(b, s.PayloadRow)
+		b = appendExtras(b, s, ordered)
 	}
 	for len(b)%(stateSize/2) != 0 || len(b) < stateSize {
 		b = append(b, 0)
 	}
 	binary.LittleEndian.PutUint32(b[1:], checksum(b[stateHeader:]))
 	return b
+}
+
+// Tags of extras. They are stored: only append.
+const (
+	extraNone  = iota
+	extraOrder // how many deliveries are ordered, and for each: its index, what on failure, order key
+)
+
+func isOrdered(d event.Delivery) bool { return d.Ordered() }
+
+func appendExtras(b []byte, s *state, ordered bool) []byte {
+	if !ordered {
+		return b
+	}
+	n := 0
+	for i := range s.Deliveries {
+		if s.Deliveries[i].Ordered() {
+			n++
+		}
+	}
+	b = appendInt(append(b, extraOrder), n)
+	for i := range s.Deliveries {
+		if d := &s.Deliveries[i]; d.Ordered() {
+			b = appendString(append(appendInt(b, i), byte(d.OnFailure)), d.OrderKey)
+		}
+	}
+	return b
+}
+
+func readExtras(r *reader, s *state) {
+	for len(r.b) > 0 {
+		switch r.byte() {
+		case extraNone:
+			return
+		case extraOrder:
+			for n := r.int(); n > 0 && !r.bad; n-- {
+				i, f, key := r.int(), r.byte(), r.string()
+				if i >= len(s.Deliveries) {
+					r.bad = true
+					return
+				}
+				s.Deliveries[i].OnFailure, s.Deliveries[i].OrderKey = event.OnFailure(f), key
+			}
+		default:
+			r.bad = true
+			return
+		}
+	}
 }
 
 func appendDelivery(b []byte, d *event.Delivery, created time.Time, names *names) []byte {
@@ -130,6 +183,7 @@ func decodeState(b []byte, names *names) (*state, error) {
 	if len(r.b) > 0 {
 		s.PayloadRow = r.int()
 	}
+	readExtras(&r, s)
 	if r.bad {
 		return nil, errDamaged
 	}

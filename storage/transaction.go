@@ -47,7 +47,8 @@ type transaction struct {
 	heads   block           // new events of current, not in the file yet
 	bodies  block           // and their payloads
 
-	published, acknowledged int // outbox rows added and removed
+	published, acknowledged int    // outbox rows added and removed
+	turns                   []turn // that have come, and nobody was told of
 }
 
 func (db *DB) begin(tx *bolt.Tx) *transaction {
@@ -204,6 +205,9 @@ func parkedKey(s event.Status, seq uint64) []byte {
 // reindex moves one delivery in the indexes of what is open, from where old
 // had it to where now wants it. Either may be nil.
 func (t *transaction) reindex(seq uint64, n int, old, now *event.Delivery) error {
+	if old != nil && old.Ordered() || now != nil && now.Ordered() {
+		return t.reindexOrdered(seq, n, old, now)
+	}
 	if old != nil {
 		if err := t.unindex(seq, n, old); err != nil {
 			return err
@@ -212,10 +216,14 @@ func (t *transaction) reindex(seq uint64, n int, old, now *event.Delivery) error
 	if now == nil {
 		return nil
 	}
-	switch now.Status {
+	return t.index(seq, n, now)
+}
+
+func (t *transaction) index(seq uint64, n int, d *event.Delivery) error {
+	switch d.Status {
 	case event.Unprocessed, event.Retry:
-		t.db.waiting(now.Handler).add(now.Status, 1)
-		return t.schedule(t.dueEntry(now, seq, n), now.Status)
+		t.db.waiting(d.Handler).add(d.Status, 1)
+		return t.schedule(t.dueEntry(d, seq, n), d.Status)
 	case event.InProgress:
 		return t.inflight.Put(deliveryKey(seq, n), []byte{})
 	}
@@ -258,7 +266,7 @@ func (t *transaction) quarantine(seq uint64, why error) error {
 			return err
 		}
 	}
-	return t.noteDamage(seq, why)
+	return errors.Join(t.giveUpTurns(seq), t.noteDamage(seq, why))
 }
 
 // noteDamage lists an event under quarantine, once.

@@ -35,6 +35,14 @@ func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates 
 }
 
 func (t *transaction) update(u *event.Update) error {
+	t.turns = nil
+	if err := t.take(u); err != nil {
+		return err
+	}
+	return t.tell(u)
+}
+
+func (t *transaction) take(u *event.Update) error {
 	b, err := t.of(u.Seq)
 	if err != nil {
 		u.Err = err
@@ -53,6 +61,9 @@ func (t *transaction) update(u *event.Update) error {
 	effects, heads, err := step(u, &old, &s.State)
 	if err == nil && old.Status.Final() && !s.Status.Final() {
 		err = t.revivable(b, u.Seq, s.PayloadRow, effects)
+	}
+	if err == nil {
+		err = t.outOfTurn(u.Seq, old.Deliveries, s.Deliveries)
 	}
 	if err != nil {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, err)
@@ -118,8 +129,7 @@ func checkStep(old, s *event.State) error {
 // revivable reports an event that has ended and cannot be handled again: what
 // goes out with it is gone, and the step brings nothing in its place.
 func (t *transaction) revivable(b *segmentBuckets, seq uint64, row int, e *event.Effects) error {
-	fresh := len(t.bodies.records) > 0 && seq >= t.bodies.first // its payload is not in the bucket yet
-	if e.Payload != nil || fresh {
+	if e.Payload != nil || t.fresh(seq) {
 		return nil
 	}
 	if _, err := b.outgoing(seq, row); errors.Is(err, errRemoved) {

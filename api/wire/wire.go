@@ -117,6 +117,8 @@ type Delivery struct {
 	Generation       int    `json:"generation" doc:"How often it has been redriven."`
 	FirstAttemptDttm Time   `json:"first_attempt_dttm" nullable:"true" format:"date-time"`
 	NextAttemptDttm  Time   `json:"next_attempt_dttm" nullable:"true" format:"date-time"`
+	OrderKey         string `json:"order_key" doc:"What order_by gave; empty for no order."`
+	OnFailure        string `json:"on_failure" doc:"block, park or skip; empty for no order."`
 }
 
 // Receipt says what became of one event that was sent in.

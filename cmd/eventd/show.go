@@ -201,11 +201,11 @@ func deliveryTable(list []wire.Delivery) *table {
 	t := &table{sparse: true, columns: []column{
 		{head: "HANDLER"}, {head: "ROUTE", least: 8, rank: 3}, {head: "STATUS", colour: statusColour},
 		{head: "ATTEMPTS", right: true}, {head: "GENERATION", rank: 1, right: true},
-		{head: "NEXT_ATTEMPT", rank: 2}, {head: "REASON"},
+		{head: "NEXT_ATTEMPT", rank: 2}, {head: "ORDER_KEY", rank: 4}, {head: "REASON"},
 	}}
 	for _, d := range list {
 		t.add(d.Handler, d.Route, d.Status, strconv.Itoa(d.Attempts), strconv.Itoa(d.Generation),
-			exact(d.NextAttemptDttm.Time), d.Reason)
+			exact(d.NextAttemptDttm.Time), d.OrderKey, d.Reason)
 	}
 	return t
 }
