@@ -5,7 +5,7 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 LINTER   = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build test race lint fuzz crash query-size bench bench-quick demo check image clean
+.PHONY: help build test race lint fuzz crash small-disk query-size store-size bench bench-quick demo check image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -30,6 +30,9 @@ fuzz: ## each fuzz test for FUZZTIME (default 20000x: so many inputs)
 
 crash: ## kill the daemon again and again under load; nothing may be lost
 	EVENTD_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 15m -run TestKill -v ./cmd/eventd
+
+small-disk: ## a file system of 16 MiB that fills again and again under load (needs the right to mount)
+	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run TestSmallDisk -v ./cmd/eventd
 
 query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage

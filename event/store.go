@@ -31,6 +31,9 @@ type Update struct {
 	Step func(*State) (*Effects, error)
 	// Bytes is about how many the effects bring with them; 0 for next to none.
 	Bytes int
+	// Recalls are the conversations, by correlation id, whose working data the
+	// effects may change; it may be left out where that is seldom.
+	Recalls []string
 	// Err is what became of it: nil, what Step returned, [ErrNotFound],
 	// [ErrConflict] for a step that is not legal, or an error that says that
 	// the record is damaged.

@@ -87,6 +87,7 @@ type DB struct {
 
 	operations chan *operation
 	group      []*operation // the writer's, reused
+	postponed  []*operation // the writer's: there was no space for them
 	arena      arena        // the writer's
 	patience   *time.Timer  // the writer's
 	closing    chan struct{}

@@ -73,7 +73,8 @@
 //     pieces. Of an event removed singly the ids may stay in the index, and its
 //     places in blocks are marked; without a state there is no event.
 //   - Space on the disk is made sure of before a transaction begins (space.go).
-//     There may be none for new events while there still is for steps.
+//     There may be none for new events while there still is for steps, and none
+//     for a large step while there is for small ones: it waits beside them.
 //
 // # Reading order
 //

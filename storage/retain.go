@@ -95,7 +95,7 @@ func (k *keeper) round(work func() error) {
 		k.db.log.Info().Int("events", r.events).Int("payloads", r.payloads).Int("segments", r.segments).
 			Dur("took", time.Since(started)).Msg("removed what was over its time")
 	}
-	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken) {
+	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrFull) {
 		k.db.log.Error().Err(err).Msg("retention cannot go on; trying again later")
 	}
 }
@@ -117,6 +117,9 @@ func (k *keeper) look(p *policy) error {
 			continue
 		}
 		next, err := k.segment(s, p, now)
+		if errors.Is(err, ErrFull) {
+			continue // others may go without writing anything first
+		}
 		if err != nil {
 			return err
 		}
@@ -142,7 +145,7 @@ func (k *keeper) relieve() error {
 		if s.seen.Load().of(0, event.Completed) == 0 {
 			continue
 		}
-		if _, err := k.segment(s, earlyPolicy(), k.db.now()); err != nil {
+		if _, err := k.segment(s, earlyPolicy(), k.db.now()); err != nil && !errors.Is(err, ErrFull) {
 			return err
 		}
 		if err := k.purge(); err != nil {
@@ -231,8 +234,13 @@ func (k *keeper) giveUp(s *segment, err error) {
 
 func (k *keeper) drop(v *survey) error {
 	for more := true; more; {
-		err := k.do(func(t *transaction) (err error) { more, err = t.release(v.segment, maxCarried); return err })
+		weight := 0
+		err := k.db.view(context.Background(), func(r *snapshot) (err error) { weight, err = r.carried(v.segment); return err })
 		if err != nil {
+			return err
+		}
+		release := func(t *transaction) (err error) { more, err = t.release(v.segment, maxCarried); return err }
+		if err := k.db.try(context.Background(), weight, release); err != nil {
 			return err
 		}
 	}
@@ -253,7 +261,8 @@ func (k *keeper) thin(v *survey) error {
 		}
 		from := v.first + uint64(i*chunk)                       // not negative
 		to := v.first + uint64(min((i+1)*chunk, len(v.events))) // not negative
-		err := k.db.view(context.Background(), func(r *snapshot) error { return v.touch(r, from, to) })
+		weight := 0
+		err := k.db.view(context.Background(), func(r *snapshot) (err error) { weight, err = v.touch(r, from, to); return err })
 		if errors.Is(err, ErrCorrupt) {
 			k.giveUp(v.segment, err)
 			return nil
@@ -262,7 +271,8 @@ func (k *keeper) thin(v *survey) error {
 			return err
 		}
 		var r removed
-		err = k.do(func(t *transaction) (err error) { r, err = t.thin(v, &k.pending, from, to); return err })
+		thin := func(t *transaction) (err error) { r, err = t.thin(v, &k.pending, from, to); return err }
+		err = k.db.try(context.Background(), weight, thin)
 		if err != nil {
 			return err
 		}
@@ -299,7 +309,7 @@ func (k *keeper) reindex(v *survey) error {
 		return err
 	}
 	put := func(t *transaction) error { return t.putIndex(v.segment, index) }
-	if err := k.db.do(context.Background(), index.size(), put); err != nil {
+	if err := k.db.try(context.Background(), index.size(), put); err != nil {
 		return err
 	}
 	v.ids.Store(filter)

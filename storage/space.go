@@ -7,12 +7,15 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
 )
 
 // ErrFull says that the store takes no new events, as its disk or itself is full. Nothing
 // was stored. Steps of events that are there go on, and it heals by itself:
 // [DB.Full] says why it is. It is an [event.ErrUnavailable].
 var ErrFull error = fullError{}
+
+var errNoRoom = fmt.Errorf("%w: the disk has no room for it", ErrFull)
 
 type fullError struct{}
 
@@ -50,22 +53,33 @@ func reserve(high int64) int64 { return min(max(high/reserveShare, minReserve), 
 
 // cost returns how many bytes a group may add to the file.
 func (db *DB) cost(group []*operation) int64 {
-	n := int64(groupBytes)
+	n := db.baseCost()
 	for _, op := range group {
-		n += 2*int64(op.weight) + stepBytes*int64(op.events)
+		n += op.cost()
 	}
-	// The list of free pages is written with every commit, eight bytes for each.
-	return n + db.freeBytes.Load()/int64(db.pageSize)*8
+	return n
 }
 
-// afford returns those of a group for which there is space, high being how much
-// of the file is in use. The others are answered. When there is not even enough
-// for the steps of events that are there, wait is true: nothing can be done now.
-func (db *DB) afford(group []*operation, high int64) (rest []*operation, wait bool) {
+// baseCost is what any commit may need. The list of free pages is written with
+// each, eight bytes for each page.
+func (db *DB) baseCost() int64 { return groupBytes + db.freeBytes.Load()/int64(db.pageSize)*8 }
+
+func (op *operation) cost() int64 { return 2*int64(op.weight) + stepBytes*int64(op.events) }
+
+// afford returns those of a group for which there is space. What may be refused is
+// answered when there is none; the others wait, without keeping back what needs
+// less: that may be what makes space.
+func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
+	high := tx.Size()
+	db.weighDocuments(group, tx)
 	if db.Full() == "" {
 		if db.roomy(high, db.cost(group)) {
-			return group, false
+			return group
 		}
+		if rest = db.dispense(group, high); len(rest) == 0 || db.roomy(high, db.cost(rest)) {
+			return rest
+		}
+		group = rest
 		db.starve()
 	}
 	rest = group[:0]
@@ -76,7 +90,48 @@ func (db *DB) afford(group []*operation, high int64) (rest []*operation, wait bo
 			rest = append(rest, op)
 		}
 	}
-	return rest, len(rest) > 0 && !db.secure(high, db.cost(rest)) && db.reusable.Load() < 8*db.cost(rest)
+	if len(rest) == 0 || db.fits(high, db.cost(rest)) {
+		return rest
+	}
+	return db.portion(rest, high)
+}
+
+// dispense answers what is optional in a group that takes more than there is.
+func (db *DB) dispense(group []*operation, high int64) (rest []*operation) {
+	rest = group[:0]
+	for _, op := range group {
+		if op.optional && op.weight > 0 && !db.roomy(high, db.baseCost()+op.cost()) {
+			op.finish(errNoRoom)
+			continue
+		}
+		rest = append(rest, op)
+	}
+	return rest
+}
+
+// portion returns as much of a group as there is space for. The rest waits, or is
+// answered where it is optional.
+func (db *DB) portion(group []*operation, high int64) (rest []*operation) {
+	have := max(db.ready(high), db.reusable.Load()/8)
+	rest, need := group[:0], db.baseCost()
+	for _, op := range group {
+		switch cost := op.cost(); {
+		case need+cost <= have:
+			need += cost
+			rest = append(rest, op)
+		case op.optional && op.weight > 0:
+			op.finish(errNoRoom)
+		default:
+			db.postponed = append(db.postponed, op)
+		}
+	}
+	return rest
+}
+
+// fits reports whether there is space for steps: behind what is in use or, if
+// there is plenty, inside the file.
+func (db *DB) fits(high, cost int64) bool {
+	return db.secure(high, cost) || db.reusable.Load() >= 8*cost
 }
 
 // roomy reports whether there is space for new events: behind what is in use, with
@@ -87,6 +142,13 @@ func (db *DB) roomy(high, cost int64) bool {
 		return true
 	}
 	return db.reusable.Load() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high))
+}
+
+// ready returns how many bytes behind what is in use are there.
+func (db *DB) ready(high int64) int64 {
+	db.extending.Lock()
+	defer db.extending.Unlock()
+	return db.secured - high
 }
 
 // secure makes sure that so many bytes behind what is in use are there.

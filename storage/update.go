@@ -21,10 +21,12 @@ func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 // share a commit with. They do not wait once there is any.
 func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
 	weight := 0
+	var recalls []string
 	for _, u := range updates {
-		weight += u.Bytes
+		weight += u.Bytes + documentWeight*len(u.Recalls)
+		recalls = append(recalls, u.Recalls...)
 	}
-	return db.hand(ctx, &operation{patience: patience, weight: weight, events: len(updates), apply: func(t *transaction) error {
+	return db.hand(ctx, &operation{patience: patience, weight: weight, events: len(updates), recalls: recalls, apply: func(t *transaction) error {
 		for _, u := range updates {
 			if err := t.update(u); err != nil {
 				return err
