@@ -87,7 +87,8 @@ type DB struct {
 
 	operations chan *operation
 	group      []*operation // the writer's, reused
-	postponed  []*operation // the writer's: there was no space for them
+	postponed  []*operation // the writer's: there was no space for them…
+	stalled    bool         // …nor for any other
 	arena      arena        // the writer's
 	patience   *time.Timer  // the writer's
 	closing    chan struct{}

@@ -76,11 +76,11 @@ func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
 		if db.roomy(high, db.cost(group)) {
 			return group
 		}
-		if rest = db.dispense(group, high); len(rest) == 0 || db.roomy(high, db.cost(rest)) {
-			return rest
+		group = db.dispense(group, high)
+		if rest = db.some(group, high); len(rest) == 0 && len(group) > 0 {
+			db.starve()
 		}
-		group = rest
-		db.starve()
+		return rest
 	}
 	rest = group[:0]
 	for _, op := range group {
@@ -94,6 +94,19 @@ func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
 		return rest
 	}
 	return db.portion(rest, high)
+}
+
+// some returns the first of a group, as many as there is space for with a reserve
+// left. The others are next.
+func (db *DB) some(group []*operation, high int64) []*operation {
+	for n := len(group); n > 0; n /= 2 {
+		if db.roomy(high, db.cost(group[:n])) {
+			db.postponed = append(db.postponed, group[n:]...)
+			return group[:n]
+		}
+	}
+	db.postponed = append(db.postponed, group...)
+	return nil
 }
 
 // dispense answers what is optional in a group that takes more than there is.

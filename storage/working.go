@@ -26,8 +26,9 @@ const documentWeight = 64 << 10
 // documents are that a commit changes.
 const plenty = 64 << 20
 
-// weighDocuments adds what the documents weigh that a group may change: each is
-// written anew. Where there is plenty of space it does not look.
+// weighDocuments counts what the documents weigh that a group may change, in place
+// of what they are taken to: each is written anew, with what is added to it. Where
+// there is plenty of space it does not look.
 func (db *DB) weighDocuments(group []*operation, tx *bolt.Tx) {
 	n := 0
 	for _, op := range group {
@@ -43,6 +44,9 @@ func (db *DB) weighDocuments(group []*operation, tx *bolt.Tx) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	t, seen := db.begin(tx), map[string]bool{}
 	for _, op := range group {
+		if len(op.recalls) > 0 {
+			op.weight = 2 * (op.weight - documentWeight*len(op.recalls)) // what comes may become part of them
+		}
 		for _, id := range op.recalls {
 			if seen[id] {
 				continue

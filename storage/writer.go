@@ -126,10 +126,13 @@ func (db *DB) take() (group []*operation, ok bool) {
 	return group, true
 }
 
-// resume begins a group with what there was no space for. Of more than that, such
-// as what makes space, it takes whatever comes within a while, and returns that. When
-// the store is closed meanwhile they are answered.
+// resume begins a group with what there was no space for. While there still is none
+// it takes whatever else comes within a while, such as what makes space, and returns
+// that. When the store is closed meanwhile they are answered.
 func (db *DB) resume(group []*operation) (_ []*operation, op *operation) {
+	if !db.stalled {
+		return db.postponedTo(group), db.another(0)
+	}
 	select {
 	case op = <-db.operations:
 	case <-time.After(spacePause):
@@ -140,10 +143,14 @@ func (db *DB) resume(group []*operation) (_ []*operation, op *operation) {
 		db.postponed = db.postponed[:0]
 		return group, nil
 	}
+	return db.postponedTo(group), op
+}
+
+func (db *DB) postponedTo(group []*operation) []*operation {
 	group = append(group, db.postponed...)
 	clear(db.postponed)
 	db.postponed = db.postponed[:0]
-	return group, op
+	return group
 }
 
 // another returns an operation that waits, or comes while patience lasts; nil
@@ -195,7 +202,10 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 	if tx, err = db.bolt.Begin(true); err != nil {
 		return nil, group, db.breakdown(fmt.Errorf("begin: %w", err))
 	}
-	if rest = db.afford(group, tx); len(rest) == 0 {
+	full := db.Full() != ""
+	rest = db.afford(group, tx)
+	db.stalled = full && len(rest) == 0 && len(db.postponed) > 0
+	if len(rest) == 0 {
 		db.rollback(tx)
 		return nil, nil, nil
 	}

@@ -245,8 +245,8 @@ func (l *diskLoad) send(ctx context.Context, once func(ctx context.Context, id, 
 	l.mu.Unlock()
 	id, conversation := fmt.Sprintf("event-%06d", n), fmt.Sprint("conversation-", n/20)
 	values := map[string]string{"blob": strings.Repeat("x", rand.N(8<<10))}
-	if n%400 == 0 { // from now on the document of the conversation is large
-		values["keep"] = strings.Repeat("y", rand.N(700<<10))
+	if n%100 == 0 { // from now on the document of the conversation is large
+		values["keep"] = strings.Repeat("y", rand.N(120<<10))
 	}
 	data, err := json.Marshal(values)
 	if err != nil {
