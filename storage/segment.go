@@ -123,6 +123,11 @@ var (
 	keyFilter      = []byte("fuse8") // in a bucket of its own: info is rewritten with every step
 )
 
+// segmentParts are the buckets that a segment may have.
+var segmentParts = [][]byte{
+	bucketHeads, bucketPayloads, bucketStates, bucketNotes, bucketBodies, bucketIDs, bucketFilter, bucketWorking,
+}
+
 // recount makes the info of a segment anew from its states. What cannot be read
 // is an event, but of no table and status.
 func recount(states *bolt.Bucket, first uint64) (i segmentInfo) {

@@ -149,12 +149,16 @@ func (db *DB) fits(high, cost int64) bool {
 
 // roomy reports whether there is space for new events: behind what is in use, with
 // a reserve left, or inside the file. Of that there has to be plenty, as it is in
-// pieces, and what does not fit into one of them takes of the reserve.
+// pieces, and what does not fit into one of them takes of the reserve; where there
+// is none, all must.
 func (db *DB) roomy(high, cost int64) bool {
 	if db.secure(high, cost+reserve(high)) {
 		return true
 	}
-	return db.reusable.Load() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high))
+	if db.reusable.Load() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high)) {
+		return true
+	}
+	return db.lodges(cost, reserve(high)/4)
 }
 
 // ready returns how many bytes behind what is in use are there.

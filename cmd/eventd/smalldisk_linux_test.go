@@ -109,6 +109,7 @@ handlers:
 	load.moves()
 	load.end()
 	load.checkEnds(s)
+	_ = os.WriteFile("/tmp/so/daemon-"+kind+".log", []byte(s.log.String()), 0o600)
 	t.Logf("%s: filled %d times: %d events from JetStream and the API, %d requests refused, %d handled more than once",
 		kind, rounds, len(load.sent), load.refused.Load(), load.again())
 	p.signal(syscall.SIGTERM)
@@ -216,8 +217,8 @@ func (l *diskLoad) begin(s *site, p *process) {
 		case <-ctx.Done():
 		}
 	}()
-	allowed := rate.NewLimiter(120, 10)
-	for range 2 {
+	allowed := rate.NewLimiter(250, 10)
+	for range 4 {
 		l.work.Go(func() {
 			for allowed.Wait(ctx) == nil {
 				l.send(ctx, func(ctx context.Context, id, conversation string, data []byte) error {
@@ -320,11 +321,15 @@ func (l *diskLoad) again() (n int) {
 func (l *diskLoad) checkEnds(s *site) {
 	l.t.Helper()
 	var st wire.Status
-	if !eventually(func() bool {
+	ended := func() bool {
 		var err error
 		st, err = s.client().Status(context.Background())
 		return err == nil && open(st) == 0 && st.Store.Outbox == 0 && l.lost(s.followed("OUT")) == 0
-	}) {
+	}
+	for left, before := l.lost(s.followed("OUT")), -1; left != before && !eventually(ended); { // as long as it gets less
+		before, left = left, l.lost(s.followed("OUT"))
+	}
+	if !ended() {
 		out := s.followed("OUT")
 		l.t.Errorf("%d of %d events are lost, %d of them were never handled; %d are open, %d in the outbox",
 			l.lost(out), len(l.sent), l.lost(l.sent), open(st), st.Store.Outbox)
