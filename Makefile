@@ -32,10 +32,13 @@ crash: ## kill the daemon again and again under load; nothing may be lost
 	EVENTD_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 15m -run TestKill -v ./cmd/eventd
 
 small-disk: ## a file system of 16 MiB that fills again and again under load (needs the right to mount)
-	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run TestSmallDisk -v ./cmd/eventd
+	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run "TestSmallDisk|TestReadOnlyDisk" -v ./cmd/eventd
 
 query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage
+
+store-size: ## a daemon with 2,000,000 events: start, memory, queries under writes
+	EVENTD_STORE_EVENTS=2000000 $(GO) test -count=1 -timeout 15m -run TestStoreSize -v ./cmd/eventd
 
 bench: ## the whole report, into docs/performance.* (long; an idle machine)
 	cd bench && $(GO) run . -rounds 5 -messages 300000 -stored 5000000 \

@@ -65,6 +65,8 @@ type Options struct {
 	queryTime     time.Duration // 0: queryTime; how long a page is looked for
 	compactAbove  int64         // 0: compactAbove; tests make it small
 	age           time.Duration // of a segment that is closed
+
+	readOnly func(*os.File) bool // nil: readOnly
 }
 
 type noObserver struct{}
@@ -161,6 +163,9 @@ func Open(o Options) (*DB, error) {
 		o.compactAbove = compactAbove
 	}
 	o.age = o.policy().segmentAge()
+	if o.readOnly == nil {
+		o.readOnly = readOnly
+	}
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}

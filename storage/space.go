@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
-	bolt "go.etcd.io/bbolt"
 )
 
 // ErrFull says that the store takes no new events, as its disk or itself is full. Nothing
@@ -37,7 +36,8 @@ const (
 // group may need are made sure of before it begins, and new events leave a
 // reserve behind them, from which steps live when the disk is full.
 const (
-	stepBytes  = 1 << 10   // that a step or an event adds beside what is known of it
+	stepBytes  = 1 << 10   // that a step or an event adds beside what is known of it…
+	tightBytes = 16 << 10  // …and at most: a page of each index, though it frees as many
 	groupBytes = 128 << 10 // that any commit may need
 	spaceStep  = 1 << 20   // by how much the file grows at most beyond what is needed
 	// minReserve to maxReserve is left for steps. Those free as many pages as they
@@ -50,116 +50,6 @@ const (
 )
 
 func reserve(high int64) int64 { return min(max(high/reserveShare, minReserve), maxReserve) }
-
-// cost returns how many bytes a group may add to the file.
-func (db *DB) cost(group []*operation) int64 {
-	n := db.baseCost()
-	for _, op := range group {
-		n += op.cost()
-	}
-	return n
-}
-
-// baseCost is what any commit may need. The list of free pages is written with
-// each, eight bytes for each page.
-func (db *DB) baseCost() int64 { return groupBytes + db.freeBytes.Load()/int64(db.pageSize)*8 }
-
-func (op *operation) cost() int64 { return 2*int64(op.weight) + stepBytes*int64(op.events) }
-
-// afford returns those of a group for which there is space. What may be refused is
-// answered when there is none; the others wait, without keeping back what needs
-// less: that may be what makes space.
-func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
-	high := tx.Size()
-	db.weighDocuments(group, tx)
-	if db.Full() == "" {
-		if db.roomy(high, db.cost(group)) {
-			return group
-		}
-		group = db.dispense(group, high)
-		if rest = db.some(group, high); len(rest) == 0 && len(group) > 0 {
-			db.starve()
-		}
-		return rest
-	}
-	rest = group[:0]
-	for _, op := range group {
-		if op.intake {
-			op.finish(fmt.Errorf("%w: %s", ErrFull, db.Full()))
-		} else {
-			rest = append(rest, op)
-		}
-	}
-	if len(rest) == 0 || db.fits(high, db.cost(rest)) {
-		return rest
-	}
-	return db.portion(rest, high)
-}
-
-// some returns the first of a group, as many as there is space for with a reserve
-// left. The others are next.
-func (db *DB) some(group []*operation, high int64) []*operation {
-	for n := len(group); n > 0; n /= 2 {
-		if db.roomy(high, db.cost(group[:n])) {
-			db.postponed = append(db.postponed, group[n:]...)
-			return group[:n]
-		}
-	}
-	db.postponed = append(db.postponed, group...)
-	return nil
-}
-
-// dispense answers what is optional in a group that takes more than there is.
-func (db *DB) dispense(group []*operation, high int64) (rest []*operation) {
-	rest = group[:0]
-	for _, op := range group {
-		if op.optional && op.weight > 0 && !db.roomy(high, db.baseCost()+op.cost()) {
-			op.finish(errNoRoom)
-			continue
-		}
-		rest = append(rest, op)
-	}
-	return rest
-}
-
-// portion returns as much of a group as there is space for. The rest waits, or is
-// answered where it is optional.
-func (db *DB) portion(group []*operation, high int64) (rest []*operation) {
-	have := max(db.ready(high), db.reusable.Load()/8)
-	rest, need := group[:0], db.baseCost()
-	for _, op := range group {
-		switch cost := op.cost(); {
-		case need+cost <= have:
-			need += cost
-			rest = append(rest, op)
-		case op.optional && op.weight > 0:
-			op.finish(errNoRoom)
-		default:
-			db.postponed = append(db.postponed, op)
-		}
-	}
-	return rest
-}
-
-// fits reports whether there is space for steps: behind what is in use or, if
-// there is plenty, inside the file.
-func (db *DB) fits(high, cost int64) bool {
-	return db.secure(high, cost) || db.reusable.Load() >= 8*cost
-}
-
-// roomy reports whether there is space for new events: behind what is in use, with
-// a reserve left, or inside the file. Of that there has to be plenty, as it is in
-// pieces, and what does not fit into one of them takes of the reserve; where there
-// is none, all must.
-func (db *DB) roomy(high, cost int64) bool {
-	if db.secure(high, cost+reserve(high)) {
-		return true
-	}
-	if db.reusable.Load() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high)) {
-		return true
-	}
-	return db.lodges(cost, reserve(high)/4)
-}
 
 // ready returns how many bytes behind what is in use are there.
 func (db *DB) ready(high int64) int64 {
@@ -220,20 +110,36 @@ func (db *DB) starve() {
 	}
 }
 
-// feed ends a full disk when there is enough again for what comes and a reserve.
+// locked notes that nothing can be written. Only [DB.feed] ends it.
+func (db *DB) locked() {
+	db.setFull(func(f *fullness) { f.readOnly = true })
+	select {
+	case db.extendC <- struct{}{}:
+	default:
+	}
+}
+
+// feed ends a full disk, or one that is read-only, when there is enough again for what comes and a reserve.
 func (db *DB) feed() error {
+	if db.options.readOnly(db.file) {
+		return nil
+	}
+	db.setFull(func(f *fullness) { f.readOnly = false })
 	high, err := db.highWater()
-	if err == nil && (db.secure(high, 2*reserve(high)+groupBytes) || db.roomy(high, reserve(high)/4)) {
+	if err == nil && (db.secure(high, 2*reserve(high)+groupBytes) ||
+		db.reusable.Load() > 2*reserve(high) && db.secure(high, reserve(high)) || db.lodges(2*groupBytes, reserve(high)/4)) {
 		db.setFull(func(f *fullness) { f.disk = false })
 	}
 	return err
 }
 
 // fullness is why a store takes no new events.
-type fullness struct{ disk, size bool }
+type fullness struct{ disk, size, readOnly bool }
 
 func (f fullness) String() string {
 	switch {
+	case f.readOnly:
+		return "the file system is read-only"
 	case f.disk:
 		return "the disk is full"
 	case f.size:
@@ -254,7 +160,12 @@ func (db *DB) setFull(change func(*fullness)) {
 	if now == (fullness{}) {
 		db.log.Info().Msg("the store takes new events again")
 	} else {
-		db.log.Error().Str("problem", now.String()).Msg("the store takes no new events; those it has go on")
+		line := db.log.Error().Str("problem", now.String())
+		if now.readOnly {
+			line.Msg("nothing can be stored; it goes on when it can")
+		} else {
+			line.Msg("the store takes no new events; those it has go on")
+		}
 	}
 	select {
 	case db.fullC <- struct{}{}:

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -95,5 +98,51 @@ func childClosed(t *testing.T, path string) {
 	within(t, "Close", func() { _ = db.Close() })
 	if err := <-done; !errors.Is(err, ErrFull) {
 		t.Errorf("Update: %v; want %v", err, ErrFull)
+	}
+}
+
+// TestReadOnly: while nothing can be written events are refused and steps wait; it
+// heals by itself, and what waited is on disk.
+func TestReadOnly(t *testing.T) {
+	var locked atomic.Bool
+	path := storePath(t)
+	db := openTest(t, path, func(o *Options) { o.readOnly = func(*os.File) bool { return locked.Load() } })
+	accept(t, db, newAdmission(event.Inbound, "before", "h"))
+	locked.Store(true)
+	step := func(status event.Status) *event.Update {
+		return &event.Update{Seq: 1, Step: func(s *event.State) (*event.Effects, error) {
+			s.Deliveries[0].Status = status
+			return nil, nil
+		}}
+	}
+	done := make(chan error, 1)
+	go func() { done <- db.Update(ctx, step(event.InProgress)) }()
+	await(t, "it to be noticed", func() bool { return db.Full() == "the file system is read-only" })
+	err := db.Accept(ctx, []*event.Admission{newAdmission(event.Inbound, "late", "h")})
+	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("Accept: %v; want %v that says why", err, ErrFull)
+	}
+	if _, err := db.Get(ctx, 1); err != nil || db.Err() != nil {
+		t.Errorf("Get: %v, %v; want reading to go on", err, db.Err())
+	}
+	select {
+	case err := <-done:
+		t.Errorf("the step ended: %v", err)
+	default:
+	}
+	locked.Store(false)
+	within(t, "the step that waited", func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	await(t, "it to heal", func() bool { return db.Full() == "" })
+	accept(t, db, newAdmission(event.Inbound, "late", "h"))
+	locked.Store(true)
+	go func() { done <- db.Update(ctx, step(event.Completed)) }()
+	await(t, "it to be noticed", func() bool { return db.Full() != "" })
+	within(t, "Close", func() { _ = db.Close() })
+	if err := <-done; !errors.Is(err, ErrFull) && !errors.Is(err, ErrClosed) {
+		t.Errorf("a step that waits when the store is closed: %v", err)
 	}
 }

@@ -202,6 +202,9 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 	if tx, err = db.bolt.Begin(true); err != nil {
 		return nil, group, db.breakdown(fmt.Errorf("begin: %w", err))
 	}
+	if db.options.readOnly(db.file) {
+		db.locked()
+	}
 	full := db.Full() != ""
 	rest = db.afford(group, tx)
 	db.stalled = full && len(rest) == 0 && len(db.postponed) > 0

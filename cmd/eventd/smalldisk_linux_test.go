@@ -82,7 +82,8 @@ handlers:
 	refused := int64(0)
 	for round := range rounds {
 		if !load.moves() {
-			t.Fatalf("round %d: nothing goes through; the process has ended: %t\n%s", round, p.over(), s.log.tail(10))
+			st, err := s.client().Status(context.Background())
+			t.Fatalf("round %d: nothing goes through; the process has ended: %t; %+v, %v\n%s", round, p.over(), st, err, s.log.tail(10))
 		}
 		load.pause(rand.N(2 * time.Second)) // a random moment, wherever retention and the file stand then
 		filler := filepath.Join(disk, "filler")
@@ -109,13 +110,79 @@ handlers:
 	load.moves()
 	load.end()
 	load.checkEnds(s)
-	_ = os.WriteFile("/tmp/so/daemon-"+kind+".log", []byte(s.log.String()), 0o600)
 	t.Logf("%s: filled %d times: %d events from JetStream and the API, %d requests refused, %d handled more than once",
 		kind, rounds, len(load.sent), load.refused.Load(), load.again())
 	p.signal(syscall.SIGTERM)
 	p.ends(0)
 	if out, err := exec.Command("eventd", "store", "check", filepath.Join(disk, "data", "eventd.db")).CombinedOutput(); err != nil {
 		t.Errorf("store check: %v\n%s", err, out)
+	}
+}
+
+// TestReadOnlyDisk has the kernel make the file system of a store read-only, as it
+// does when a disk fails: the daemon lives, reads, and says why it takes nothing.
+// Linux lets nobody write to such a file system again before it is mounted anew, so
+// that the daemon has to be started again then; and it finds all that it had.
+func TestReadOnlyDisk(t *testing.T) {
+	if os.Getenv("EVENTD_SMALL_DISK") == "" {
+		t.Skip("it needs the right to mount; make small-disk")
+	}
+	counted, h := startHandler(t)
+	s := newSite(t, smallConfig+`
+handlers:
+  counting: {http: "`+h.URL+`", concurrency: 16, timeout: 5s}
+  out: {topic: OUT}
+`)
+	disk := mountSmall(t, s.dir, "ext4")
+	s.startNATS(nil)
+	p := s.start()
+	s.up(p)
+	s.ready()
+	send := func(id string) error {
+		_, err := s.client().Send(context.Background(), wire.NewEvent{MessageType: "LOAD", EventID: id, Payload: []byte(`{}`)})
+		return err
+	}
+	if err := send("before"); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool { return s.row("before").Status == "COMPLETED" && s.messages("OUT") == 1 }) {
+		t.Fatalf("it is %s", s.row("before").Status)
+	}
+	// Nothing is on its way now: what fails in a commit is its end.
+	if out, err := exec.Command("mount", "-o", "remount,abort", disk).CombinedOutput(); err != nil {
+		t.Skipf("remount: %v %s", err, out)
+	}
+	var refusal *client.Error
+	if err := send("late"); !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || !strings.Contains(refusal.Detail, "read-only") {
+		t.Errorf("send on a read-only file system: %v; want 503 that says so", err)
+	}
+	s.notReady("the file system is read-only")
+	if n := counted.total(); p.over() || n == 0 {
+		t.Errorf("ended %t, %d executions; want it to live", p.over(), n)
+	}
+	if _, err := s.client().Status(context.Background()); err != nil {
+		t.Errorf("status: %v; want reading to go on", err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+	remount(t, s.dir, disk)
+	p = s.start()
+	s.up(p)
+	s.ready()
+	if err := send("late"); err != nil {
+		t.Error(err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+}
+
+// remount takes a small file system away and mounts it again.
+func remount(t *testing.T, dir, disk string) {
+	t.Helper()
+	for _, c := range [][]string{{"umount", disk}, {"mount", "-o", "loop", filepath.Join(dir, "image"), disk}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v %s", c, err, out)
+		}
 	}
 }
 
