@@ -6,12 +6,21 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// cost returns how many bytes a group may add to the file, step being what an event
-// adds.
-func (db *DB) cost(group []*operation, step int64) int64 {
+// cost returns how many bytes a group is taken to add to the file.
+func (db *DB) cost(group []*operation) int64 {
 	n := db.baseCost()
 	for _, op := range group {
-		n += op.cost(step)
+		n += op.cost()
+	}
+	return n
+}
+
+// most returns how many bytes a group adds to the file at most, with all that it
+// rewrites elsewhere.
+func (db *DB) most(group []*operation) int64 {
+	n := db.baseCost()
+	for _, op := range group {
+		n += op.most()
 	}
 	return n
 }
@@ -20,7 +29,17 @@ func (db *DB) cost(group []*operation, step int64) int64 {
 // each, eight bytes for each page.
 func (db *DB) baseCost() int64 { return groupBytes + db.freeBytes.Load()/int64(db.pageSize)*8 }
 
-func (op *operation) cost(step int64) int64 { return 2*int64(op.weight) + step*int64(op.events) }
+func (op *operation) cost() int64 { return 2*int64(op.weight) + stepBytes*int64(op.events) }
+
+func (op *operation) most() int64 {
+	places := 1
+	for i, u := range op.updates {
+		if i > 0 && u.Seq/placeSeqs != op.updates[i-1].Seq/placeSeqs {
+			places++
+		}
+	}
+	return op.cost() + placeBytes*int64(places)
+}
 
 // dispensable reports whether an operation is refused rather than waits.
 func (op *operation) dispensable() bool { return op.optional && op.weight > 0 }
@@ -52,7 +71,7 @@ func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
 	if db.fullness.Load().readOnly {
 		return db.wait(rest)
 	}
-	if len(rest) == 0 || db.secure(high, db.cost(rest, tightBytes)) {
+	if len(rest) == 0 || db.secure(high, db.most(rest)) {
 		return rest
 	}
 	return db.portion(rest, high)
@@ -75,10 +94,10 @@ func (db *DB) wait(group []*operation) []*operation {
 // pieces, and what does not fit into one of them takes of the reserve; where there
 // is none, all must.
 func (db *DB) roomy(high int64, group []*operation) bool {
-	if db.secure(high, db.cost(group, stepBytes)+reserve(high)) {
+	if db.secure(high, db.cost(group)+reserve(high)) {
 		return true
 	}
-	cost := db.cost(group, tightBytes)
+	cost := db.most(group)
 	if db.reusable.Load() > 8*cost && cost < reserve(high) && db.secure(high, reserve(high)) {
 		return true
 	}
@@ -113,19 +132,21 @@ func (db *DB) some(group []*operation, high int64) []*operation {
 // The others wait, or are answered where they are optional.
 func (db *DB) portion(group []*operation, high int64) (rest []*operation) {
 	need := db.baseCost()
-	for most := db.cost(group, tightBytes); most > need && !db.secure(high, most); most /= 2 {
+	for most := db.most(group); most > need && !db.secure(high, most); most /= 2 {
 		continue // at the end half of what can be had is there
 	}
 	have := db.ready(high)
 	rest = group[:0]
 	for _, op := range group {
-		cost := op.cost(tightBytes)
+		cost := op.most()
 		switch {
 		case need+cost <= have, len(rest) == 0 && db.lodges(db.baseCost()+cost, 0):
 			rest = append(rest, op)
 			need += cost
 		case op.dispensable():
 			op.finish(errNoRoom)
+		case len(op.updates) > 1:
+			op.finish(errTooMuch)
 		default:
 			db.postponed = append(db.postponed, op)
 		}

@@ -230,6 +230,9 @@ func (db *DB) loadAll() (err error) {
 				return fmt.Errorf("%w: no bucket %s", ErrCorrupt, name)
 			}
 		}
+		if err := db.walkableIndexes(tx); err != nil {
+			return err
+		}
 		db.id = string(tx.Bucket(bucketMeta).Get(keyStoreID))
 		if err := db.names.load(tx.Bucket(bucketNames)); err != nil {
 			return fmt.Errorf("%w: names of handlers: %w", ErrCorrupt, err)

@@ -254,31 +254,49 @@ func (k *keeper) drop(v *survey) error {
 }
 
 // thin removes chunk by chunk.
-func (k *keeper) thin(v *survey) error {
+func (k *keeper) thin(v *survey) (full error) {
 	for i, work := range v.work {
 		if !work || k.relieving && k.db.relieved() {
 			continue
 		}
 		from := v.first + uint64(i*chunk)                       // not negative
 		to := v.first + uint64(min((i+1)*chunk, len(v.events))) // not negative
-		weight := 0
-		err := k.db.view(context.Background(), func(r *snapshot) (err error) { weight, err = v.touch(r, from, to); return err })
-		if errors.Is(err, ErrCorrupt) {
+		err := k.thinBetween(v, from, to)
+		switch {
+		case errors.Is(err, ErrCorrupt):
 			k.giveUp(v.segment, err)
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, ErrFull):
+			full = err // others may need less
+		case err != nil:
 			return err
 		}
-		var r removed
-		thin := func(t *transaction) (err error) { r, err = t.thin(v, &k.pending, from, to); return err }
-		err = k.db.try(context.Background(), weight, thin)
-		if err != nil {
-			return err
-		}
-		k.removed.add(r)
-		v.rows -= r.events
 	}
+	return full
+}
+
+// thinLeast is the least number of events that are removed in one operation when the
+// disk has no room for more: about those of a block.
+const thinLeast = 8
+
+func (k *keeper) thinBetween(v *survey, from, to uint64) error {
+	weight := 0
+	err := k.db.view(context.Background(), func(r *snapshot) (err error) { weight, err = v.touch(r, from, to); return err })
+	if err != nil {
+		return err
+	}
+	var r removed
+	thin := func(t *transaction) (err error) { r, err = t.thin(v, &k.pending, from, to); return err }
+	err = k.db.try(context.Background(), weight, thin)
+	if errors.Is(err, ErrFull) && to-from > thinLeast {
+		middle := (from + to) / 2
+		return errors.Join(k.thinBetween(v, from, middle), k.thinBetween(v, middle, to))
+	}
+	if err != nil {
+		return err
+	}
+	k.removed.add(r)
+	v.rows -= r.events
 	return nil
 }
 
@@ -323,7 +341,7 @@ const minFilter = 4 << 10
 func (k *keeper) purge() error {
 	for {
 		var p *piece
-		err := k.db.view(context.Background(), func(r *snapshot) error { r.nextPiece(k.passed, &p); return nil })
+		err := k.db.view(context.Background(), func(r *snapshot) error { return r.nextPiece(k.passed, &p) })
 		if errors.Is(err, ErrCorrupt) && p != nil {
 			k.db.log.Error().Err(err).Msg("a damaged segment cannot be deleted; it takes up space")
 			k.passed = p.segment

@@ -30,6 +30,7 @@ type segment struct {
 	ids   atomic.Pointer[xorfilter.BinaryFuse8] // nil until sealed
 
 	summary summary
+	walked  atomic.Int32 // see walkable
 }
 
 // segmentInfo is what is stored about a segment beside its records.

@@ -36,8 +36,11 @@ const (
 // group may need are made sure of before it begins, and new events leave a
 // reserve behind them, from which steps live when the disk is full.
 const (
-	stepBytes  = 1 << 10   // that a step or an event adds beside what is known of it…
-	tightBytes = 16 << 10  // …and at most: a page of each index, though it frees as many
+	stepBytes = 1 << 10 // that a step or an event adds beside what is known of it
+	// placeBytes is what a step rewrites, where others do not share its pages: one of
+	// states, of notes and of an index, though it frees as many.
+	placeBytes = 16 << 10
+	placeSeqs  = 32        // events whose states share a page
 	groupBytes = 128 << 10 // that any commit may need
 	spaceStep  = 1 << 20   // by how much the file grows at most beyond what is needed
 	// minReserve to maxReserve is left for steps. Those free as many pages as they

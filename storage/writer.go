@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/eventd-io/eventd/event"
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 )
@@ -22,12 +23,13 @@ const (
 // never will be.
 type operation struct {
 	apply    func(*transaction) error
-	weight   int           // bytes it is about to write
-	events   int           // how many events it touches
-	intake   bool          // it brings events from outside, which may be refused
-	optional bool          // it may be refused when there is no space for it: [ErrFull]
-	recalls  []string      // conversations whose working data it may change
-	patience time.Duration // how long it may wait for others to share a commit with
+	weight   int             // bytes it is about to write
+	events   int             // how many events it touches
+	intake   bool            // it brings events from outside, which may be refused
+	optional bool            // it may be refused when there is no space for it: [ErrFull]
+	recalls  []string        // conversations whose working data it may change
+	updates  []*event.Update // its steps, which may be taken in several transactions: [errTooMuch]
+	patience time.Duration   // how long it may wait for others to share a commit with
 	err      error
 	done     chan struct{}
 }
