@@ -53,7 +53,7 @@ func explanationOf(m *event.Message, routes []event.Explanation) wire.ExplainedE
 	}
 	for _, r := range routes {
 		for _, h := range r.Handlers {
-			if r.Matched && !slices.Contains(e.Handlers, h) {
+			if r.Matched && r.Flaw == "" && !slices.Contains(e.Handlers, h) {
 				e.Handlers = append(e.Handlers, h)
 			}
 		}

@@ -19,6 +19,8 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},
+	{"sign", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
+	{"tls", []string{KindHTTP}},
 	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
 	{"concurrency", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
@@ -41,6 +43,7 @@ func (c *Config) checkHandler(path string, h *Handler) {
 		o.addf(path, "does not say where events go; give one of %s", or(kinds))
 	}
 	c.checkHeaders(join(path, "headers"), h)
+	c.checkHandlerTLS(path, h)
 	if _, ok := c.Retry[h.Retry]; !ok && o.clean(join(path, "retry")) {
 		o.addf(join(path, "retry"), "no retry policy is named %s%s", o.quote(join(path, "retry"), h.Retry),
 			orElse(h.Retry, Names(c.Retry)))
@@ -54,6 +57,16 @@ func (c *Config) checkKeysOf(path, kind string) {
 			c.forbid(join(path, k.key), "has no meaning for a handler of the kind "+kind+"; it is for "+or(k.kinds))
 		}
 	}
+}
+
+// checkHandlerTLS finds keys that do not go with the URL or with each other.
+// Where a variable decides the URL, the file may have what is for another one.
+func (c *Config) checkHandlerTLS(path string, h *Handler) {
+	url, at := join(path, "http"), join(path, "tls")
+	if strings.HasPrefix(h.HTTP, "http://") && !c.origin.varied[url] {
+		c.forbid(at, "is for an https URL, but the URL begins with http://")
+	}
+	c.origin.together(at, "cert_file", "key_file")
 }
 
 // ownHeaders are set by eventd or by the connection.

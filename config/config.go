@@ -126,7 +126,8 @@ type Source struct {
 	MessageType   string        `yaml:"message_type" form:"type" doc:"Message type, only for messages that do not say theirs."`
 	MaxAckPending int           `yaml:"max_ack_pending" min:"1" max:"100000" doc:"How many messages may be received and not yet acknowledged."`
 	AckWait       time.Duration `yaml:"ack_wait" min:"1s" doc:"How long the server waits for an acknowledgement before it delivers again."`
-	_             later         `yaml:"schema"`
+	Schema        string        `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What does not fit is kept as ERROR invalid, and not routed."`
+	Verify        *Verify       `yaml:"verify" doc:"Take nothing but messages that are signed as Standard Webhooks has it. Others are kept as ERROR invalid, undecoded."`
 }
 
 // Policy says when to try again. Which fields count depends on Backoff:
@@ -165,13 +166,33 @@ type Handler struct {
 	Breaker       *Breaker          `yaml:"breaker" doc:"Try nothing for a while when attempts fail again and again. Not for poll and log."`
 	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http, unix and nats. 5xx leaves out 501 and 505 unless they are listed."`
 	_             later             `yaml:"health"`
-	_             later             `yaml:"sign"`
+	Sign          *Sign             `yaml:"sign" doc:"Sign what is sent, as Standard Webhooks has it. Not for poll and log."`
 	_             later             `yaml:"batch"`
 	_             later             `yaml:"async"`
 	_             later             `yaml:"async_timeout"`
-	_             later             `yaml:"tls"`
+	TLS           *HandlerTLS       `yaml:"tls" doc:"TLS to an https URL, where it is not the system's. Only for http."`
 
 	ResponseWithin time.Duration `yaml:"response_within,omitempty" min:"1ms" doc:"How long the response to a request may take before the request is overdue, for topic. Default: no response is awaited."`
+}
+
+// Sign says how what is sent is signed.
+type Sign struct {
+	SecretFile string `yaml:"secret_file" required:"true" file:"true" doc:"File with a secret (whsec_) or private key (whsk_), or several, a line each: what is sent has a signature of each."`
+}
+
+// Verify says how the signature of what is received is checked.
+type Verify struct {
+	SecretFile string        `yaml:"secret_file" required:"true" file:"true" doc:"File with a secret (whsec_) or public key (whpk_), or several, a line each: a signature of one of them is enough."`
+	Tolerance  time.Duration `yaml:"tolerance" min:"1s" max:"24h" doc:"How far the time of the signature may be from when the server stored the message."`
+}
+
+// HandlerTLS says how the certificate of an endpoint is checked, and with which
+// own certificate eventd answers. Empty fields leave it to the system.
+type HandlerTLS struct {
+	CAFile     string `yaml:"ca_file" file:"true" doc:"Certificates of the authorities to trust instead of the system's."`
+	CertFile   string `yaml:"cert_file" file:"true" doc:"Own certificate, for an endpoint that asks for one; together with key_file."`
+	KeyFile    string `yaml:"key_file" file:"true" doc:"Private key of cert_file."`
+	ServerName string `yaml:"server_name" form:"host" doc:"Name that the certificate of the endpoint must be for. Default: the host in the URL."`
 }
 
 // Breaker says when nothing is tried for a while.
@@ -230,6 +251,6 @@ type Route struct {
 	Remember map[string]string `yaml:"remember" keys:"name" doc:"Values merged into the working data of the event's correlation: names, each with a CEL expression as in when."`
 	Expires  time.Duration     `yaml:"expires,omitempty" min:"1ms" doc:"How long after it was received, or was to be delivered, an event is still handed to a handler. Default: for ever."`
 	_        later             `yaml:"order_by"`
-	_        later             `yaml:"schema"`
+	Schema   string            `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What the route takes and does not fit is kept as ERROR invalid."`
 	_        later             `yaml:"on_failure"`
 }

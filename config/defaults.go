@@ -42,6 +42,8 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(builtIn())
 	case reflect.TypeFor[Breaker]():
 		return reflect.ValueOf(Breaker{Failures: 5, Open: 30 * time.Second})
+	case reflect.TypeFor[Verify]():
+		return reflect.ValueOf(Verify{Tolerance: 5 * time.Minute})
 	case reflect.TypeFor[PollHandler]():
 		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():

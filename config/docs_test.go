@@ -119,7 +119,7 @@ var formTexts = map[string]string{
 	"": "text", "name": "a name", "route": "a name", "service": "a service", "stream": "the name of a stream",
 	"subject": "a subject, with wildcards", "capture": "a subject, with wildcards", "literal": "a subject",
 	"type": "a message type", "glob": "a message type, with `*`", "httpurl": "a URL", "natsurl": "a URL",
-	"listen": "`host:port`", "path": "a path", "socket": "a path", "code": "a code or class",
+	"listen": "`host:port`", "path": "a path", "host": "a host", "socket": "a path", "code": "a code or class",
 }
 
 // scalarText says what a single value is.
@@ -260,7 +260,7 @@ func completed(t *testing.T, part string) string {
 	return string(text)
 }
 
-var secretFile = regexp.MustCompile(`/run/secrets/([a-z.-]+)`)
+var secretFile = regexp.MustCompile(`/(?:run/secrets|etc/eventd)/([a-z.-]+)`)
 
 // withSecrets gives an example the files that it names.
 func withSecrets(t *testing.T, text string) string {
@@ -271,7 +271,7 @@ func withSecrets(t *testing.T, text string) string {
 			t.Fatal(err)
 		}
 	}
-	return strings.ReplaceAll(text, "/run/secrets", folder)
+	return strings.NewReplacer("/run/secrets", folder, "/etc/eventd", folder).Replace(text)
 }
 
 // TestReferenceNamesNoOtherKeys: every key in the sections exists.

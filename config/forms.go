@@ -69,6 +69,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"),
 		what:    "the name of a header",
 	},
+	"host": {
+		pattern: regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$`),
+		what:    "the name of a host or its address",
+	},
 	"path": {
 		pattern: regexp.MustCompile(`^/[!-"$-~]*$`),
 		what:    "the path of a URL: it begins with / and has no space and no #",

@@ -50,6 +50,10 @@ func (c *Config) Issue(path string, err error) Issue {
 	return c.origin.issue(c.origin.place(path), path, err.Error())
 }
 
+// Sound reports whether the file gives path a value with which nothing is wrong
+// so far, so that a [Check] may look further.
+func (c *Config) Sound(path string) bool { return c.origin.has(path) && c.origin.clean(path) }
+
 // At returns where in the file the value at path begins; line and column count from 1.
 func (c *Config) At(path string) (line, column int) {
 	p := c.origin.place(path)

@@ -64,41 +64,56 @@ func (d *Daemon) holdSources() {
 	d.onStop("holding of sources", func(context.Context) error { cancel(); <-done; return nil })
 }
 
-func translateSources(c *config.Config) (map[string]queue.SourceOptions, error) {
-	wanted := make(map[string]queue.SourceOptions, len(c.Sources))
+// wantedSource is a source as it is configured.
+type wantedSource struct {
+	options queue.SourceOptions
+	checks  queue.Checks
+}
+
+func translateSources(c *config.Config) (map[string]wantedSource, error) {
+	wanted, from := make(map[string]wantedSource, len(c.Sources)), make(schemas)
 	for name, s := range c.Sources {
 		o, err := translateSource(c, name, s)
 		if err != nil {
 			return nil, err
 		}
-		wanted[name] = o
+		checks, err := checksOf(name, &s, from)
+		if err != nil {
+			return nil, err
+		}
+		wanted[name] = wantedSource{o, checks}
 	}
 	return wanted, nil
 }
 
 // applySources starts what is new, ends what is gone, and restarts what changed.
-func (d *Daemon) applySources(wanted map[string]queue.SourceOptions) {
+// What messages have to stand changes while a source runs.
+func (d *Daemon) applySources(wanted map[string]wantedSource) {
 	d.sources.mu.Lock()
 	defer d.sources.mu.Unlock()
 	if d.sources.list == nil {
 		d.sources.list = make(map[string]*runningSource)
 	}
 	for name, s := range d.sources.list {
-		if o, ok := wanted[name]; !ok || o != s.options {
+		if w, ok := wanted[name]; !ok || w.options != s.options {
 			s.end()
 			delete(d.sources.list, name)
 		}
 	}
-	for name, o := range wanted {
-		if d.sources.list[name] == nil {
-			d.sources.list[name] = d.runSource(o)
+	for name, w := range wanted {
+		if s := d.sources.list[name]; s != nil {
+			s.SetChecks(w.checks)
+		} else {
+			d.sources.list[name] = d.runSource(w)
 		}
 	}
 }
 
-func (d *Daemon) runSource(o queue.SourceOptions) *runningSource {
+func (d *Daemon) runSource(w wantedSource) *runningSource {
+	o := w.options
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &runningSource{Source: d.conn.NewSource(o, d.router, d.store), options: o, cancel: cancel, done: make(chan struct{})}
+	s.SetChecks(w.checks)
 	if d.store.Paused("source", o.Name) != "" {
 		s.Pause()
 	}

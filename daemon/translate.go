@@ -37,17 +37,23 @@ func checkExpressions(c *config.Config) (issues []config.Issue) {
 // translateRouter returns the router's part of a configuration. The deliverers
 // are new and unused; [closeDeliverers] lets go of them.
 func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Config, error) {
-	out := router.Config{DeadLetter: c.DeadLetter}
+	out, from := router.Config{DeadLetter: c.DeadLetter}, make(schemas)
+	var err error
+	if out.Schemas, err = from.ofSources(c); err != nil {
+		return out, err
+	}
 	for _, r := range c.Routes {
 		route := router.Route{
 			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
 			Handlers: r.Handlers, Continue: r.Continue, Remember: r.Remember, Expires: r.Expires,
 		}
 		if r.Table != "" {
-			var err error
 			if route.Table, err = event.ParseTable(r.Table); err != nil {
 				return out, fmt.Errorf("route %s: %w", r.Name, err)
 			}
+		}
+		if err := from.addTo(&route, r.Schema); err != nil {
+			return out, err
 		}
 		out.Routes = append(out.Routes, route)
 	}
@@ -117,21 +123,26 @@ type endpoint interface {
 }
 
 func deliverer(c *config.Config, name string, h *config.Handler, p nats, log zerolog.Logger) (endpoint, error) {
+	sign, err := signer(h.Sign)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
 	switch h.Kind() {
 	case config.KindHTTP, config.KindUnix:
 		return handler.NewHTTP(handler.HTTPOptions{
 			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
 			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
+			TLS: handlerTLS(h.TLS), Signer: sign,
 		})
 	case config.KindNATS:
 		return handler.NewNATS(handler.NATSOptions{
 			Subject: h.NATS, Timeout: h.Timeout, Format: format(h.Format), Headers: h.Headers,
-			RetryOn: h.RetryOn, Source: ceSource(c),
+			RetryOn: h.RetryOn, Source: ceSource(c), Signer: sign,
 		}, p)
 	case config.KindTopic:
 		return handler.NewTopic(handler.TopicOptions{
 			Subject: h.Topic, SourceService: h.Service, TargetService: h.TargetService, Timeout: h.Timeout,
-			Format: format(h.Format), Headers: h.Headers, Source: ceSource(c),
+			Format: format(h.Format), Headers: h.Headers, Source: ceSource(c), Signer: sign,
 		}, p)
 	default:
 		return handler.NewLog(name, log), nil

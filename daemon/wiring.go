@@ -6,7 +6,9 @@ import (
 	"github.com/eventd-io/eventd/metrics"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/schema"
 	"github.com/eventd-io/eventd/storage"
+	"github.com/eventd-io/eventd/webhook"
 )
 
 // The wiring diagram: who gives whom what it asks for.
@@ -16,6 +18,10 @@ var (
 	_ storage.Observer  = (*metrics.Metrics)(nil)
 	_ handler.Publisher = (*queue.Conn)(nil)
 	_ handler.Requester = (*queue.Conn)(nil)
+	_ router.Checker    = (*schema.Schema)(nil)
+	_ queue.Checker     = (*schema.Schema)(nil)
+	_ queue.Verifier    = (*sourceVerifier)(nil)
+	_ handler.Signer    = (*webhook.Signer)(nil)
 	_ queue.Intake      = (*router.Router)(nil)
 	_ queue.OutboxStore = (*storage.DB)(nil)
 	_ queue.Positions   = (*storage.DB)(nil)

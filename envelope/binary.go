@@ -22,6 +22,9 @@ func (f *fields) binary(body []byte, o *Origin) (event.Message, error) {
 func (f *fields) binaryReply(body []byte, o *Origin) (event.Message, error) {
 	m := o.message()
 	m.Payload = body
+	if f.flaw != nil {
+		return m, f.flaw
+	}
 	// A copy: should it turn out to be broken, the headers are kept as they are.
 	a := maps.Clone(f.attributes)
 	delete(a, "datacontenttype")

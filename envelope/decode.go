@@ -21,7 +21,7 @@ func Decode(header map[string][]string, body []byte, o Origin) event.Message {
 	f := sortOut(header, false)
 	m, err := f.decode(body, &o)
 	if err != nil {
-		m = f.keep(body, &o, err)
+		m = f.keep(body, &o, event.Undecodable, err.Error())
 	}
 	if m.ID == "" && !o.Position.IsZero() {
 		m.ID = idOf(o.Position)
@@ -44,19 +44,33 @@ func (f *fields) decode(body []byte, o *Origin) (event.Message, error) {
 	return f.bare(body, o)
 }
 
+// Refuse turns a received message into an event that holds it as it came, whole
+// and undecoded: with the given problem, an ID derived from its position, and
+// nothing that it says of itself.
+func Refuse(header map[string][]string, body []byte, o Origin, problem event.Reason, detail string) event.Message {
+	m := sortOut(header, false).keep(body, &o, problem, detail)
+	m.ID = idOf(o.Position)
+	for name, values := range header { // for people; they do not travel on
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "webhook-") {
+			set(&m.Headers, strings.ToValidUTF8(lower, replacement), strings.ToValidUTF8(strings.Join(values, ", "), replacement))
+		}
+	}
+	return m
+}
+
 // idOf returns an ID that is the same whenever this message is delivered.
 func idOf(p event.Position) string {
 	return event.DeriveID(p.Stream, strconv.FormatUint(p.Sequence, 10), strconv.FormatInt(p.Stored.UnixNano(), 10))
 }
 
-// keep returns a message that could not be decoded, with all it arrived with.
-func (f *fields) keep(body []byte, o *Origin, why error) event.Message {
+// keep returns a message that is not decoded, with all it arrived with.
+func (f *fields) keep(body []byte, o *Origin, problem event.Reason, detail string) event.Message {
 	m := o.message()
 	m.ContentType, m.Headers, m.Payload = f.contentType, f.rest, body
 	for name, value := range f.attributes {
 		set(&m.Headers, strings.ToValidUTF8("ce-"+name, replacement), strings.ToValidUTF8(value, replacement))
 	}
-	m.Problem, m.Detail = event.Undecodable, why.Error()
+	m.Problem, m.Detail = problem, detail
 	return m
 }
 
@@ -100,6 +114,8 @@ func (f *fields) bare(body []byte, o *Origin) (event.Message, error) {
 		m.MessageType, m.ID = f.messageType, either(f.messageID, in.eventID.value)
 	case in.messageType.given:
 		m.MessageType, m.ID = in.messageType.value, f.messageID
+	case in.isCloudEvent(body):
+		return f.object(body, parse(body), o)
 	case o.MessageType != "":
 		m.MessageType, m.ID = o.MessageType, either(in.eventID.value, f.messageID)
 	default:

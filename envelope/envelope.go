@@ -117,8 +117,8 @@ func mediaType(contentType string) string {
 	return strings.ToLower(strings.TrimSpace(mt))
 }
 
-// isJSON reports whether a payload of this Content-Type is JSON.
+// isJSON reports whether a payload of this Content-Type is JSON: */json or */*+json.
 func isJSON(contentType string) bool {
-	mt := mediaType(contentType)
-	return mt == jsonType || mt == "text/json" || strings.HasSuffix(mt, "+json")
+	_, subtype, _ := strings.Cut(mediaType(contentType), "/")
+	return subtype == "json" || strings.HasSuffix(subtype, "+json")
 }

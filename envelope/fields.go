@@ -21,6 +21,7 @@ type fields struct {
 	deliverAt     string
 	delay         string
 	attributes    map[string]string // of CloudEvents binary mode, decoded; names in lower case
+	flaw          error             // of one that cannot be decoded
 	rest          map[string]string // goes along with the event
 }
 
@@ -52,7 +53,11 @@ func (f *fields) add(name string, values []string, http bool) {
 		return
 	}
 	if attribute, ok := strings.CutPrefix(lower, "ce-"); ok {
-		set(&f.attributes, attribute, decodeValue(values[0]))
+		value, ok := decodeValue(values[0])
+		if !ok && f.flaw == nil {
+			f.flaw = fmt.Errorf("CloudEvents attribute %s: what is percent-encoded is not UTF-8: %s", quote(attribute), quote(value))
+		}
+		set(&f.attributes, attribute, value)
 		return
 	}
 	if travels(lower) && !(http && ofExchange(lower)) {
@@ -93,17 +98,20 @@ func set(m *map[string]string, name, value string) {
 
 // decodeValue undoes what the HTTP binding of CloudEvents does to the value of
 // an attribute: quotes, then one round of percent-encoding. A value that was
-// never encoded is returned as it is, and so is one that would not be text.
-func decodeValue(s string) string {
+// never encoded is returned as it is. It is not ok when it would not be text.
+func decodeValue(s string) (value string, ok bool) {
 	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
 		s = unquote(s[1 : len(s)-1])
 	}
 	if strings.IndexByte(s, '%') >= 0 {
-		if plain, err := url.PathUnescape(s); err == nil && utf8.ValidString(plain) {
-			return plain
+		if plain, err := url.PathUnescape(s); err == nil {
+			if !utf8.ValidString(plain) {
+				return s, false
+			}
+			return plain, true
 		}
 	}
-	return s
+	return s, true
 }
 
 // unquote takes the backslashes out of a quoted string of HTTP.

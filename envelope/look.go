@@ -18,6 +18,7 @@ type text struct {
 // inside is what the top level of a JSON body says of the event.
 type inside struct {
 	eventID, messageType, serviceMessageType, correlationID, causationID text
+	specVersion                                                          text // of a CloudEvent
 }
 
 // field returns where the value of a top-level key belongs, nil for others.
@@ -33,8 +34,24 @@ func (in *inside) field(key string) *text {
 		return &in.correlationID
 	case "causation_id":
 		return &in.causationID
+	case "specversion":
+		return &in.specVersion
 	}
 	return nil
+}
+
+// isCloudEvent reports whether a body with such an inside is a CloudEvent in the
+// JSON format, as it stands there: NATS had no headers to say so for long.
+func (in *inside) isCloudEvent(body []byte) bool {
+	if !in.specVersion.given {
+		return false
+	}
+	for _, name := range []string{"id", "source", "type"} {
+		if parse(body).Get(name).Type != gjson.String {
+			return false
+		}
+	}
+	return true
 }
 
 // look reads the top level of a JSON object. The flaw is why it is none, "" when it is.

@@ -29,12 +29,23 @@ func structuredBody(e *event.Event, payload []byte, ceSource string) []byte {
 		b = append(b, "{,"[min(i, 1)])
 		b = gjson.AppendJSONString(b, name)
 		b = append(b, ':')
-		b = gjson.AppendJSONString(b, attributes[name])
+		if value := attributes[name]; slices.Contains(e.Literals, name) && isLiteral(value) {
+			b = append(b, value...)
+		} else {
+			b = gjson.AppendJSONString(b, value)
+		}
 	}
 	if len(payload) > 0 {
 		b = appendData(b, payload, contentType)
 	}
 	return append(b, '}')
+}
+
+// isLiteral reports whether a value is a truth value or a whole number of JSON.
+func isLiteral(s string) bool {
+	digits := strings.TrimPrefix(s, "-")
+	return s == "true" || s == "false" ||
+		digits != "" && strings.Trim(digits, "0123456789") == "" && (digits == "0" || digits[0] != '0')
 }
 
 // appendData appends a payload: JSON as it is, text as a string, all else in

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -52,6 +53,8 @@ func (f *fields) object(body []byte, v gjson.Result, o *Origin) (event.Message, 
 	if err := take(&m, e.attributes); err != nil {
 		return m, err
 	}
+	m.Literals = e.literals
+	slices.Sort(m.Literals)
 	if m.Payload, err = e.payload(body, &m.ContentType); err != nil {
 		return m, err
 	}
@@ -61,6 +64,7 @@ func (f *fields) object(body []byte, v gjson.Result, o *Origin) (event.Message, 
 // cloudEvent is a CloudEvents JSON object taken apart.
 type cloudEvent struct {
 	attributes map[string]string
+	literals   []string
 	data       gjson.Result // data or data_base64
 	base64     bool
 }
@@ -80,7 +84,11 @@ func (e *cloudEvent) add(key string, v gjson.Result) error {
 	}
 	value, err := attributeOf(name, v)
 	if err == nil {
-		e.attributes[strings.Clone(name)] = value
+		name = strings.Clone(name)
+		e.attributes[name] = value
+		if v.Type != gjson.String && value != "" && !hasField[name] {
+			e.literals = append(e.literals, name)
+		}
 	}
 	return err
 }

@@ -11,6 +11,9 @@ func encodeValue(s string) string {
 	return percent(s, func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' })
 }
 
+// AttributeValue writes the value of a CloudEvents attribute as headers carry it.
+func AttributeValue(s string) string { return encodeValue(s) }
+
 // safe returns a value that must not be missing so that it is valid in a
 // header: as it is when it can be, percent-encoded otherwise.
 func safe(s string) string {

@@ -33,6 +33,9 @@ type Event struct {
 	// Attributes are the CloudEvents attributes and extensions it arrived with,
 	// but id, type and datacontenttype, which have fields of their own.
 	Attributes map[string]string
+	// Literals are the names of those Attributes that came as a truth value or a
+	// whole number of JSON, and not as a string; sorted.
+	Literals []string
 	// Headers are the message headers it arrived with and that go along with it.
 	Headers map[string]string
 	// Source is the configured source it came through; "" for the API and replies.

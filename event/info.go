@@ -77,6 +77,7 @@ type RouteInfo struct {
 	// Remember are CEL expressions by member of the working data.
 	Remember map[string]string `json:"remember,omitempty"`
 	Expires  string            `json:"expires,omitempty"` // a duration: 1h0m0s
+	Schema   string            `json:"schema,omitempty"`  // the file with the JSON Schema of the payload
 }
 
 // StoreInfo tells how the store stands. Sizes are in bytes.
@@ -97,6 +98,9 @@ type Explanation struct {
 	Matched  bool     `json:"matched"`
 	Handlers []string `json:"handlers,omitempty"`
 	Why      string   `json:"why"` // one sentence
+	// Flaw is set when the route takes the event, but its handlers do not get it,
+	// as its payload does not fit the schema of the route.
+	Flaw string `json:"flaw,omitempty"`
 }
 
 // Snapshot is what the gauges show, taken when someone asks.

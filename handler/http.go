@@ -30,6 +30,8 @@ type HTTPOptions struct {
 	Headers map[string]string // sent with each request; they win over those of the event. Host is settable
 	RetryOn []string          // see [ParseRetryOn]
 	Source  string            // CloudEvents source of events that came without one
+	TLS     TLSOptions        // for an https URL
+	Signer  Signer            // of every request; nil for none
 }
 
 // HTTP posts events to an endpoint, over HTTP/1.1.
@@ -48,11 +50,12 @@ type HTTP struct {
 	format  envelope.Format
 	source  string
 	retryOn *RetryOn
+	signer  Signer
 }
 
 // NewHTTP returns a handler that has no connection yet. Close it after use.
 func NewHTTP(o HTTPOptions) (*HTTP, error) {
-	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != ""}
+	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != "", signer: o.Signer}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout
 	}
@@ -72,7 +75,9 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.pool = newPool(o.Socket, u.Scheme, host)
+	if h.pool, err = newPool(o.Socket, u.Scheme, host, o.TLS); err != nil {
+		return nil, err
+	}
 	h.first = h.beginning(u, host)
 	return h, nil
 }
@@ -180,6 +185,9 @@ func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Tim
 	}
 	var payload []byte
 	c.fields, payload = envelope.Encode(c.fields, a, h.format, h.source)
+	if h.signer != nil {
+		c.fields = signed(c.fields, h.signer, payload)
+	}
 	c.buffer = h.head(c.buffer[:0], c.fields, len(payload))
 	response, err := c.exchange(payload) //nolint:bodyclose // the body is read to its end, or the connection closed
 	if err != nil {

@@ -29,6 +29,7 @@ type NATSOptions struct {
 	Headers map[string]string // sent with each request; they win over those of the event
 	RetryOn []string          // as for [HTTPOptions]
 	Source  string            // CloudEvents source of events that came without one
+	Signer  Signer            // of every request; nil for none
 }
 
 // NATS requests a reply on a NATS subject: a service that speaks nothing else.
@@ -70,8 +71,9 @@ func (n *NATS) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	start := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, n.Timeout, errTimeout)
 	defer cancel()
-	h, body := n.spaces.message(a, n.Format, n.Source, n.Headers)
-	header, reply, err := n.requester.Request(ctx, event.Publication{Subject: n.Subject, Header: h, Body: body, EventSeq: a.Event.Seq})
+	m := n.spaces.message(a, n.Format, n.Source, n.Headers, n.Signer)
+	defer n.spaces.done(m)
+	header, reply, err := n.requester.Request(ctx, m.to(n.Subject, a))
 	var answer event.Answer
 	if err != nil {
 		answer = n.failure(ctx, err)

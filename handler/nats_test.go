@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,6 +23,7 @@ type requester struct {
 }
 
 func (r *requester) Request(ctx context.Context, p event.Publication) (map[string][]string, []byte, error) {
+	p.Header = maps.Clone(p.Header) // it is the caller's
 	r.request = p
 	if r.hang {
 		<-ctx.Done()

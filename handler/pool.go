@@ -33,9 +33,9 @@ type pool struct {
 
 // newPool returns a pool without connections. With a socket, all go there,
 // whatever the scheme and the host say.
-func newPool(socket, scheme, host string) *pool {
+func newPool(socket, scheme, host string, o TLSOptions) (*pool, error) {
 	if socket != "" {
-		return &pool{network: "unix", address: socket}
+		return &pool{network: "unix", address: socket}, nil
 	}
 	p := &pool{network: "tcp", address: host}
 	name, port, err := net.SplitHostPort(host)
@@ -44,9 +44,11 @@ func newPool(socket, scheme, host string) *pool {
 		p.address = net.JoinHostPort(name, scheme) // a port has the name of its service
 	}
 	if scheme == "https" {
-		p.tls = &tls.Config{ServerName: name, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0)}
+		if p.tls, err = o.config(name); err != nil {
+			return nil, err
+		}
 	}
-	return p
+	return p, nil
 }
 
 // get returns a connection that the other side has not closed so far. Before

@@ -19,7 +19,8 @@ import (
 type Publisher interface {
 	// Publish returns nil once the server has acknowledged the message. An
 	// error whose method Permanent() says true would come again at each attempt;
-	// if its method TooLarge() does too, it is because of the size.
+	// if its method TooLarge() does too, it is because of the size. The header is
+	// the caller's again when it returns.
 	Publish(ctx context.Context, p event.Publication) error
 }
 
@@ -32,6 +33,7 @@ type TopicOptions struct {
 	Format        envelope.Format
 	Headers       map[string]string // sent with each message; they win over those of the event
 	Source        string            // CloudEvents source of events that came without one
+	Signer        Signer            // of every message; nil for none
 }
 
 // Topic publishes events to a JetStream subject.
@@ -88,7 +90,10 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, errTimeout)
 	defer cancel()
 	answer := event.Answer{Outcome: event.Done}
-	if err := t.publisher.Publish(ctx, t.publication(a)); err != nil {
+	m := t.spaces.message(a, t.Format, t.Source, t.Headers, t.Signer)
+	defer t.spaces.done(m)
+	m.header["Nats-Msg-Id"] = messageID(a)
+	if err := t.publisher.Publish(ctx, m.to(t.Subject, a)); err != nil {
 		answer = t.failure(ctx, err)
 	} else {
 		answer.Sent = []event.Payload{t.sent(a.Event)}
@@ -97,30 +102,48 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	return answer
 }
 
-func (t *Topic) publication(a *event.Attempt) event.Publication {
-	h, body := t.spaces.message(a, t.Format, t.Source, t.Headers)
-	h["Nats-Msg-Id"] = messageID(a)
-	return event.Publication{Subject: t.Subject, Header: h, Body: body, EventSeq: a.Event.Seq}
+// message is an attempt as NATS carries it.
+type message struct {
+	fields envelope.Fields
+	header map[string]string
+	body   []byte
+}
+
+func (m *message) to(subject string, a *event.Attempt) event.Publication {
+	return event.Publication{Subject: subject, Header: m.header, Body: m.body, EventSeq: a.Event.Seq}
 }
 
 // spaces keeps room for the headers of messages.
-type spaces struct{ pool sync.Pool } // of *envelope.Fields
+type spaces struct{ pool sync.Pool } // of *message
 
-// message returns the headers and the body of an attempt as NATS carries them.
-// The fixed headers win over those of the event.
-func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fixed map[string]string) (h map[string]string, body []byte) {
-	space, _ := s.pool.Get().(*envelope.Fields)
-	if space == nil {
-		space = new(envelope.Fields)
+// done takes back a message that nobody uses any more.
+func (s *spaces) done(m *message) {
+	clear(m.header)
+	m.body = nil
+	s.pool.Put(m)
+}
+
+// message returns the headers and the body of an attempt. The fixed headers win over
+// those of the event. Signer may be nil. The caller gives it back.
+func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fixed map[string]string, signer Signer) *message {
+	m, _ := s.pool.Get().(*message)
+	if m == nil {
+		m = &message{header: map[string]string{}}
 	}
-	defer s.pool.Put(space)
-	fields, body := envelope.Encode(*space, a, f, source)
-	*space = fields
-	h = make(map[string]string, len(fields)+4)
-	for _, f := range fields {
+	m.fields, m.body = envelope.Encode(m.fields, a, f, source)
+	if signer != nil {
+		m.fields = signed(m.fields, signer, m.body)
+	}
+	h := m.header
+	for _, f := range m.fields {
 		h[natsName(f.Name)] = f.Value
 	}
 	if f == envelope.Binary {
+		// The binding to NATS has the content type as an attribute; the libraries,
+		// and services that know no CloudEvents, look for the header.
+		if e := a.Event; e.ContentType != "" && h["ce-specversion"] != "" {
+			h["ce-datacontenttype"] = envelope.AttributeValue(e.ContentType)
+		}
 		addValid(h, "Correlation-Id", a.Event.CorrelationID)
 		addValid(h, "Causation-Id", a.Event.CausationID)
 	}
@@ -128,7 +151,7 @@ func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fix
 		delete(h, natsName(http.CanonicalHeaderKey(name)))
 		h[name] = strings.TrimSpace(value) // in the case it is configured in: Nats-TTL
 	}
-	return h, body
+	return m
 }
 
 // natsName returns a header name as NATS, which minds the case, expects it: the

@@ -20,6 +20,7 @@ type publisher struct {
 }
 
 func (p *publisher) Publish(ctx context.Context, m event.Publication) error {
+	m.Header = maps.Clone(m.Header) // it is the caller's
 	p.published = append(p.published, m)
 	if p.answer == nil {
 		return nil
@@ -49,7 +50,7 @@ func TestTopicPublishes(t *testing.T) {
 	m := p.published[0]
 	want := map[string]string{"ce-specversion": "1.0", "ce-id": "e-1", "ce-type": "RQ_A", "ce-source": "/fixed", "ce-time": "2026-03-01T12:00:00Z",
 		"ce-correlationid": "c-1", "ce-causationid": "p-1", "Correlation-Id": "c-1", "Causation-Id": "p-1", "Content-Type": "application/json",
-		"Webhook-Id": "e-1", "Eventd-Attempt": "1", "Eventd-Route": "start", "Eventd-Table": "inbound", "Nats-TTL": "1h", "X-Event": "fixed",
+		"ce-datacontenttype": "application/json", "Webhook-Id": "e-1", "Eventd-Attempt": "1", "Eventd-Route": "start", "Eventd-Table": "inbound", "Nats-TTL": "1h", "X-Event": "fixed",
 		"X-Other": "o", "Nats-Msg-Id": "e-1/inbound/UP/2/service-a"}
 	if m.Subject != "REQUEST_TOPIC_B" || string(m.Body) != `{"a":1}` || m.EventSeq != 9 || !maps.Equal(m.Header, want) {
 		t.Errorf("published %+v\nwant header %v", m, want)

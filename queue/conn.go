@@ -55,6 +55,7 @@ type Conn struct {
 	ensuring sync.Mutex
 	rebuild  chan struct{} // asks for the streams to be ensured again
 	inflight chan struct{} // bounds publications without PubAck
+	messages sync.Pool     // of *message
 }
 
 // maxPublications bounds how many publications wait for their PubAck.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +35,11 @@ func (e *publishError) TooLarge() bool { return e.tooLarge }
 // is too large for the server its method TooLarge says true. After any other
 // error the message may have been published all the same.
 func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
-	m, err := c.message(&p)
-	if err != nil {
+	m, _ := c.messages.Get().(*message)
+	if m == nil {
+		m = &message{Msg: nats.Msg{Header: nats.Header{}}}
+	}
+	if err := c.fill(m, &p); err != nil {
 		return err
 	}
 	select {
@@ -44,12 +48,14 @@ func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	future, err := c.js.PublishMsgAsync(m)
+	future, err := c.js.PublishMsgAsync(&m.Msg)
 	if err != nil {
 		return classify(err, p.Subject)
 	}
 	select {
 	case <-future.Ok():
+		m.clear()
+		c.messages.Put(m) // in any other case the client may send it once more
 		return nil
 	case err := <-future.Err():
 		return classify(err, p.Subject)
@@ -68,11 +74,11 @@ func (noResponders) NoResponders() bool { return true }
 // connection it fails at once. Errors are those of [Conn.Publish], and one whose
 // method NoResponders says true when nobody listens on the subject.
 func (c *Conn) Request(ctx context.Context, p event.Publication) (header map[string][]string, body []byte, err error) {
-	m, err := c.message(&p)
-	if err != nil {
+	m := &message{Msg: nats.Msg{Header: nats.Header{}}}
+	if err := c.fill(m, &p); err != nil {
 		return nil, nil, err
 	}
-	reply, err := c.nats.RequestMsgWithContext(ctx, m)
+	reply, err := c.nats.RequestMsgWithContext(ctx, &m.Msg)
 	switch {
 	case err == nil:
 		return reply.Header, reply.Data, nil
@@ -85,30 +91,43 @@ func (c *Conn) Request(ctx context.Context, p event.Publication) (header map[str
 	}
 }
 
-// message checks what the server or the protocol would refuse.
-func (c *Conn) message(p *event.Publication) (*nats.Msg, error) {
+// message is a message with the values of its headers, used again and again.
+type message struct {
+	nats.Msg
+	values []string
+}
+
+func (m *message) clear() {
+	clear(m.Header)
+	clear(m.values)
+	m.values, m.Data = m.values[:0], nil
+}
+
+// fill makes an empty message of a publication, and checks what the server or the
+// protocol would refuse.
+func (c *Conn) fill(m *message, p *event.Publication) error {
 	if p.Subject == "" || strings.ContainsAny(p.Subject, "*> \t\r\n") {
-		return nil, &publishError{message: fmt.Sprintf("%q is no subject to publish on", p.Subject)}
+		return &publishError{message: fmt.Sprintf("%q is no subject to publish on", p.Subject)}
 	}
 	if !c.Connected() {
-		return nil, fmt.Errorf("publish to %s: %w: %s", p.Subject, nats.ErrDisconnected, c.Problem())
+		return fmt.Errorf("publish to %s: %w: %s", p.Subject, nats.ErrDisconnected, c.Problem())
 	}
-	m := &nats.Msg{Subject: p.Subject, Header: make(nats.Header, len(p.Header)), Data: p.Body}
-	values := make([]string, 0, len(p.Header))
+	m.Subject, m.Data = p.Subject, p.Body
+	m.values = slices.Grow(m.values, len(p.Header)) // it must not move
 	for name, value := range p.Header {
 		if strings.ContainsAny(value, "\r\n") || strings.ContainsAny(name, ":\r\n ") {
-			return nil, &publishError{message: fmt.Sprintf("header %q cannot be sent", name)}
+			return &publishError{message: fmt.Sprintf("header %q cannot be sent", name)}
 		}
-		values = append(values, value)
-		m.Header[name] = values[len(values)-1 : len(values) : len(values)]
+		m.values = append(m.values, value)
+		m.Header[name] = m.values[len(m.values)-1 : len(m.values) : len(m.values)]
 	}
-	if limit := c.nats.MaxPayload(); limit > 0 && int64(size(m)) > limit {
-		return nil, &publishError{
-			message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size(m), limit),
+	if limit := c.nats.MaxPayload(); limit > 0 && int64(size(&m.Msg)) > limit {
+		return &publishError{
+			message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size(&m.Msg), limit),
 			tooLarge: true,
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // size is what the server counts: headers and body.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/eventd-io/eventd/envelope"
@@ -50,6 +51,7 @@ type Source struct {
 	positions Positions
 	log       zerolog.Logger
 	durable   string
+	checks    atomic.Pointer[Checks] // nil expects nothing
 
 	mu      sync.Mutex
 	info    event.SourceInfo
@@ -299,11 +301,15 @@ func (s *Source) decode(m jetstream.Msg) (event.Message, error) {
 		return event.Message{}, fmt.Errorf("message without JetStream metadata: %w", err)
 	}
 	o := &s.options
-	return envelope.Decode(m.Headers(), m.Data(), envelope.Origin{
+	origin := envelope.Origin{
 		Table: o.Table, Source: o.Name, SourceService: o.SourceService, TargetService: o.TargetService,
 		Topic: m.Subject(), MessageType: o.MessageType, CreatedBy: o.Service, At: time.Now().UTC(),
 		Position: event.Position{Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp},
-	}), nil
+	}
+	if c := s.checks.Load(); c != nil {
+		return c.decode(m, origin), nil
+	}
+	return envelope.Decode(m.Headers(), m.Data(), origin), nil
 }
 
 // commit hands batches to the intake and acknowledges them, until the queue is

@@ -158,13 +158,18 @@ func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
 	p.own.Expires = d.expires.of(&p.own)
 	p.State.Timeline = d.noted(event.Unprocessed, now)
 	for _, t := range d.targets {
-		r.addDelivery(p, t, now)
+		if t.flaw != "" {
+			p.Outbox = append(p.Outbox, r.refuse(p.Event, &p.State, t, now)...)
+			p.reserved = append(p.reserved, nil)
+		} else {
+			r.addDelivery(p, t, now)
+		}
 	}
 	return p
 }
 
 func (r *Router) addDelivery(p *plan, t target, now time.Time) {
-	due := p.Event.CreatedAt
+	due := now // one time for all that is stored together: they wait as one, see the index of what is due
 	if p.Event.DeliverAt.After(now) {
 		due = dueTime(p.Event.DeliverAt, 0)
 	}
@@ -213,9 +218,10 @@ func (r *Router) accepted(p *plan, now time.Time) {
 		r.withdraw([]*plan{p})
 		return
 	}
+	status := planStatus(p)
 	r.log.Debug().Str("event_id", e.ID).Stringer("table", e.Table).Str("message_type", e.MessageType).
-		Stringer("status", planStatus(p)).Msg("event accepted")
-	if len(p.State.Deliveries) == 0 {
+		Stringer("status", status).Msg("event accepted")
+	if status.Final() {
 		r.observer.EventEnded(e.MessageType, now.Sub(e.CreatedAt))
 	}
 	r.goOn(p)
@@ -225,6 +231,9 @@ func (r *Router) accepted(p *plan, now time.Time) {
 func (r *Router) goOn(p *plan) {
 	for i := range p.State.Deliveries {
 		delivery := p.State.Deliveries[i]
+		if delivery.Status.Final() {
+			continue
+		}
 		if kept := p.reserved[i]; kept != nil {
 			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event)}
 			if !kept.begin(t) {

@@ -182,6 +182,9 @@ func (r *Router) jobStep(ctx context.Context, j *event.Redrive, rec *event.Recor
 	o := j.Order
 	o.Job, o.Of = j.ID, j.Filter.Handler
 	decided, err := r.targets(ctx, rec, &o)
+	if err == nil {
+		err = r.unfit(ctx, rec, &o, &decided)
+	}
 	return newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
 		if err != nil {
 			return nil, err

@@ -23,6 +23,9 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 		return rec, err
 	}
 	decided, err := r.targets(context.WithoutCancel(ctx), &rec, &o)
+	if err == nil {
+		err = r.unfit(context.WithoutCancel(ctx), &rec, &o, &decided)
+	}
 	if err != nil {
 		return rec, err
 	}
@@ -44,6 +47,8 @@ func (r *Router) targets(ctx context.Context, rec *event.Record, o *event.Redriv
 	switch {
 	case len(rec.Deliveries) > 0 || o.Handler != "":
 		return d, nil
+	case unverified(rec):
+		return d, fmt.Errorf("its signature was not right, so it is redriven only to a handler that is named: %w", event.ErrConflict)
 	case o.Payload != nil:
 		d = r.live.Load().match(&event.Message{Event: rec.Event, Payload: o.Payload}, r.newMemory(ctx))
 	default:

@@ -29,6 +29,9 @@ func (c *pace) space(r *Router, p *plan, now time.Time) <-chan struct{} {
 		c.off = true
 		return nil
 	}
+	if p.State.Deliveries[0].Status.Final() {
+		return nil
+	}
 	d := r.dispatcher(p.State.Deliveries[0].Handler)
 	if d == nil || c.only != nil && c.only != d {
 		c.off = true

@@ -75,6 +75,13 @@ type Deliverer interface {
 	Deliver(ctx context.Context, a *event.Attempt) event.Answer
 }
 
+// Checker holds payloads against what is expected of them.
+type Checker interface {
+	// Check says what is wrong with a payload, in one line of at most 900 bytes;
+	// "" for nothing.
+	Check(payload []byte) string
+}
+
 // Observer is told the facts that become metrics. Its methods must not block.
 type Observer interface {
 	EventReceived(source, messageType string)

@@ -157,8 +157,12 @@ func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err 
 		}
 		steps = append(steps, newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
 			effects := decided.effects(s, clock())
-			if !r.resume(&rec.Event, s, decided.targets) {
+			letters, resumed := r.resume(&rec.Event, s, decided.targets)
+			if !resumed {
 				return nil, event.ErrConflict
+			}
+			if len(letters) > 0 { // of a first delivery, which has effects
+				effects.Outbox = letters
 			}
 			due = append(due, unprocessed(s)...)
 			return effects, nil
@@ -201,19 +205,25 @@ func (r *Router) reroute(ctx context.Context, rec *event.Record, w *memory) (d d
 
 // resume makes due what an event has waiting for a route, if there is one now,
 // and reports whether there is. A delivery whose handler is back goes there; the
-// others go where the routes lead now and the event does not go yet.
-func (r *Router) resume(e *event.Event, s *event.State, targets []target) bool {
+// others go where the routes lead now and the event does not go yet. Those whose
+// payload does not fit become ERROR `invalid`, and dead letters.
+func (r *Router) resume(e *event.Event, s *event.State, targets []target) (letters []event.Publication, resumed bool) {
 	if !unrouted(s) {
-		return false
+		return nil, false
 	}
+	now := clock()
 	if len(s.Deliveries) == 0 {
 		for _, t := range targets {
+			if t.flaw != "" {
+				letters = append(letters, r.refuse(e, s, t, now)...)
+				resumed = true
+				continue
+			}
 			s.Deliveries = append(s.Deliveries, event.Delivery{
 				Handler: t.handler, Route: t.route, Status: event.Error, Reason: event.NoRoute, Generation: -1,
 			})
 		}
 	}
-	now, resumed := clock(), false
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
 		if !heldDelivery(*d) || !r.place(s, d, targets) {
@@ -229,7 +239,7 @@ func (r *Router) resume(e *event.Event, s *event.State, targets []target) bool {
 		resumed = true
 	}
 	s.UpdatedBy, s.UpdatedAt = r.service, now
-	return resumed
+	return letters, resumed
 }
 
 // place finds a handler for a delivery that is held.
@@ -238,7 +248,7 @@ func (r *Router) place(s *event.State, d *event.Delivery, targets []target) bool
 		return true
 	}
 	for _, t := range targets {
-		if !slices.ContainsFunc(s.Deliveries, func(x event.Delivery) bool { return x.Handler == t.handler }) {
+		if t.flaw == "" && !slices.ContainsFunc(s.Deliveries, func(x event.Delivery) bool { return x.Handler == t.handler }) {
 			d.Handler, d.Route = t.handler, t.route
 			return true
 		}

@@ -35,6 +35,10 @@ type Handler struct {
 type Config struct {
 	Routes   []Route
 	Handlers []Handler
+	// Schemas hold what came through a source against what is expected, when it is
+	// to be routed after all; by name of the source. When it arrives, whoever
+	// receives it does so.
+	Schemas map[string]Checker
 	// DeadLetter is the subject that dead letters are published on; "" for none.
 	DeadLetter string
 }
@@ -77,6 +81,7 @@ type Router struct {
 type live struct {
 	*table
 	dispatchers map[string]*dispatcher
+	schemas     map[string]Checker // by source
 	deadLetter  string
 }
 
@@ -182,7 +187,7 @@ func (r *Router) Reload(c Config) error {
 // caller holds mu, or is New. A handler that comes back before its attempts of
 // before have ended gets its dispatcher back, so that its slots are counted once.
 func (r *Router) install(t *table, c Config) (added []*dispatcher) {
-	now := &live{table: t, deadLetter: c.DeadLetter, dispatchers: make(map[string]*dispatcher, len(c.Handlers))}
+	now := &live{table: t, deadLetter: c.DeadLetter, schemas: c.Schemas, dispatchers: make(map[string]*dispatcher, len(c.Handlers))}
 	for i := range c.Handlers {
 		h := &c.Handlers[i]
 		d := r.known[h.Name]
@@ -223,7 +228,7 @@ func (r *Router) Routes() []event.RouteInfo {
 	for _, route := range r.live.Load().routes {
 		info := event.RouteInfo{
 			Name: route.Name, MessageType: route.MessageTypes, When: route.When,
-			Handlers: route.Handlers, Continue: route.Continue, Remember: route.Remember,
+			Handlers: route.Handlers, Continue: route.Continue, Remember: route.Remember, Schema: route.SchemaFile,
 		}
 		if route.Expires > 0 {
 			info.Expires = route.Expires.String()

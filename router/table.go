@@ -23,6 +23,11 @@ type Route struct {
 	// Remember are CEL values, by the name of the member of the working data
 	// that they become.
 	Remember map[string]string
+	// Schema holds the payload of what the route takes against what is expected;
+	// nil for anything.
+	Schema Checker
+	// SchemaFile is where it came from, for people.
+	SchemaFile string
 	// Expires is how long after it was received, or was to be delivered, an event
 	// is handed to a handler no more; 0 for no limit.
 	Expires time.Duration
@@ -78,8 +83,9 @@ func (r *compiled) compile(c *conditions) (err error) {
 	return nil
 }
 
-// target is one handler that a route leads to.
-type target struct{ handler, route string }
+// target is one handler that a route leads to. With a flaw it does not get the
+// event: the payload does not fit the schema of the route.
+type target struct{ handler, route, flaw string }
 
 // match returns the handlers of a message, each once, in the order of the routes,
 // and what else the routes ask for. w is read only if an expression reads it.
@@ -90,11 +96,14 @@ func (t *table) match(m *event.Message, w *memory) (d decision) {
 		if !r.takes(&v) {
 			continue
 		}
+		flaw := r.flaw(m)
 		for _, h := range r.Handlers {
-			d.targets = appendTarget(d.targets, target{handler: h, route: r.Name})
+			d.targets = appendTarget(d.targets, target{handler: h, route: r.Name, flaw: flaw})
 		}
-		d.keep(r, &v)
-		d.expires.limit(r.Expires)
+		if flaw == "" {
+			d.keep(r, &v)
+			d.expires.limit(r.Expires)
+		}
 		if !r.Continue {
 			break
 		}
@@ -157,7 +166,11 @@ func (t *table) explain(m *event.Message, w *memory) []event.Explanation {
 		}
 		if e.Why = r.whyNot(&v); e.Why == "" {
 			e.Matched, e.Handlers, e.Why = true, r.Handlers, "matched"
-			new(decision).keep(r, &v) // the routes after it see what it remembers
+			if e.Flaw = r.flaw(m); e.Flaw == "" {
+				new(decision).keep(r, &v) // the routes after it see what it remembers
+			} else {
+				e.Why = "matched, but not handed on: " + e.Flaw
+			}
 			if !r.Continue {
 				taken = r.Name
 			}

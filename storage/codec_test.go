@@ -165,7 +165,7 @@ func fullEvent() *event.Event {
 		Seq: 9, Table: event.Request, ID: "id", MessageType: "T", SourceService: "S", TargetService: "X", Topic: "TOPIC",
 		CorrelationID: "corr", CausationID: "cause", CreatedBy: "BY", CreatedAt: t0, ContentType: "text/plain", Hops: 3,
 		DeliverAt: t0.Add(time.Minute), Expires: t0.Add(time.Hour), Attributes: map[string]string{"a": "\xff\xfe"},
-		Headers: map[string]string{"H": "v"}, Source: "src",
+		Literals: []string{"n"}, Headers: map[string]string{"H": "v"}, Source: "src",
 		Position: event.Position{Stream: "ST", Sequence: 4, Stored: time.Unix(1, 23).UTC()},
 	}
 }
@@ -396,4 +396,8 @@ func FuzzBlock(f *testing.F) {
 			}
 		}
 	})
+}
+
+func dueKey(handler uint32, at time.Time, seq uint64, delivery int) []byte {
+	return dueEntry{handler: handler, at: dueMicros(at), seq: seq, delivery: delivery}.key()
 }

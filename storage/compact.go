@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -87,7 +88,8 @@ func compact(ctx context.Context, path string, b *bolt.DB, f *os.File, p Progres
 	return nil
 }
 
-// copyStore copies what a file holds into another and reads it again there.
+// copyStore copies what a file holds into another, but for what was dropped, and
+// reads it again there.
 func copyStore(ctx context.Context, from, to string, p Progress) error {
 	f, err := os.Open(from)
 	if err != nil {
@@ -102,6 +104,7 @@ func copyStore(ctx context.Context, from, to string, p Progress) error {
 	if err != nil {
 		return err
 	}
+	t.follow = func(path [][]byte) bool { return !bytes.Equal(path[0], bucketDropped) }
 	sum, err := copyTree(t, to, nil)
 	if err != nil {
 		return err
@@ -113,10 +116,21 @@ func copyStore(ctx context.Context, from, to string, p Progress) error {
 	return err
 }
 
-// inUse returns how many bytes of an opened file are not free.
+// inUse returns how many bytes of an opened file are neither free nor of segments
+// that were dropped.
 func inUse(b *bolt.DB, f *os.File) int64 {
 	m, _ := newestMeta(f)
-	return (int64(m.pages) - int64(b.Stats().FreePageN)) * int64(m.pageSize)
+	var dropped int64
+	if err := recovered(func() error { return b.View(func(tx *bolt.Tx) error { dropped = droppedBytes(tx); return nil }) }); err != nil {
+		dropped = 0 // whoever reads that page next says so
+	}
+	return (int64(m.pages)-int64(b.Stats().FreePageN))*int64(m.pageSize) - dropped
+}
+
+// recovered does what may meet a damaged page.
+func recovered(do func() error) (err error) {
+	defer recoverPanic(&err)
+	return do()
 }
 
 // mostlyFree reports whether a file is larger than above and at least half of it

@@ -115,6 +115,8 @@ type DB struct {
 	fullness            atomic.Pointer[fullness]
 	fullC               chan struct{}
 	crowded             chan struct{} // asks to remove before the time
+	droppedBytes        atomic.Int64  // of segments that were dropped and are still there
+	scarceC             chan struct{} // asks to delete some of them
 
 	failure     atomic.Pointer[error]
 	stuck       atomic.Bool // a transaction could be neither committed nor rolled back
@@ -176,7 +178,7 @@ func Open(o Options) (*DB, error) {
 	db := &DB{
 		options: o, log: o.Log, observer: o.Observer, bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames(),
 		operations: make(chan *operation, maxGroup), patience: time.NewTimer(0), closing: make(chan struct{}),
-		extendC: make(chan struct{}, 1), fullC: make(chan struct{}, 1), crowded: make(chan struct{}, 1),
+		extendC: make(chan struct{}, 1), fullC: make(chan struct{}, 1), crowded: make(chan struct{}, 1), scarceC: make(chan struct{}, 1),
 		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
 	}
 	db.segments.Store(&[]*segment{})
@@ -243,6 +245,7 @@ func (db *DB) loadAll() (err error) {
 		db.loadQueues(tx.Bucket(bucketDue))
 		db.outboxRows.Store(int64(countKeys(tx.Bucket(bucketOutbox))))
 		db.quarantined.Store(int64(countKeys(tx.Bucket(bucketQuarantine))))
+		db.droppedBytes.Store(droppedBytes(tx))
 		return nil
 	})
 }

@@ -12,7 +12,8 @@
 //	names      number -> name of a handler, route or service, so that records stay small
 //	sources    source -> the last stream position known to be safely stored
 //	paused     handler or source -> why it is paused
-//	due        handler, due time, seq, delivery -> status   (UNPROCESSED and RETRY)
+//	due        handler, due time, seq, delivery -> status, and of how many events
+//	           from this one on when several wait since then   (UNPROCESSED and RETRY)
 //	inflight   seq, delivery                                (IN_PROGRESS)
 //	parked     status, seq                                  (ERROR and FAILED)
 //	awaiting   handler, seq, delivery                       (sent, without response); made when needed
@@ -30,8 +31,8 @@
 //	  ids        written once, in order, when the segment is full: hash -> seq
 //	  filter     written with ids: tells without reading them what they do not hold,
 //	             and in summary which names no event of the segment has
-//	dropped    segments that are no longer part of the store and are being deleted;
-//	           there only once something was
+//	dropped    segments that are no longer part of the store, until their pages are
+//	           needed; there only once something was
 //
 // # Working data
 //
@@ -72,7 +73,7 @@
 //     (survey.go) and each removal looks again in the writer, at the state and at
 //     the outbox, before it removes. A whole segment leaves the store in one
 //     transaction, by being moved under dropped, and is deleted from there in
-//     pieces. Of an event removed singly the ids may stay in the index, and its
+//     pieces, when pages are needed. Of an event removed singly the ids may stay in the index, and its
 //     places in blocks are marked; without a state there is no event.
 //   - Space on the disk is made sure of before a transaction begins (afford.go,
 //     space.go, runs.go), and that the file can be written to at all.
@@ -83,7 +84,7 @@
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
-// operations), redrives.go (many of them, as a job); segment.go, idindex.go and
+// operations), due.go and dueruns.go (what waits), redrives.go (many of them, as a job); segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); retention.go (what goes when),
 // retain.go (the worker), survey.go and remove.go; afford.go, space.go, runs.go and

@@ -20,15 +20,16 @@ type dueEntry struct {
 	delivery int
 }
 
-// dueKey orders what waits for a handler by the time it is due.
-func dueKey(handler uint32, at time.Time, seq uint64, delivery int) []byte {
-	return dueEntry{handler: handler, at: dueMicros(at), seq: seq, delivery: delivery}.key()
+// dueEntry is where a delivery that waits is in the index.
+func (t *transaction) dueEntry(d *event.Delivery, seq uint64, n int) dueEntry {
+	return dueEntry{handler: t.db.names.handler(d.Handler), at: dueMicros(d.NextAttempt), seq: seq, delivery: n}
 }
 
 // dueMicros is a time as the index keeps it: what is before 1970, or no time at
 // all, is due since then.
 func dueMicros(at time.Time) uint64 { return uint64(max(at.UnixMicro(), 0)) } // not negative
 
+// key orders what waits for a handler by the time it is due.
 func (d dueEntry) key() []byte {
 	b := binary.BigEndian.AppendUint32(make([]byte, 0, dueKeySize), d.handler)
 	b = binary.BigEndian.AppendUint64(b, d.at)
@@ -58,22 +59,24 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 	err = db.view(ctx, func(r *snapshot) error {
 		prefix, size := binary.BigEndian.AppendUint32(nil, id), 0
 		c := r.tx.Bucket(bucketDue).Cursor()
-		for k, _ := c.Seek(prefix); k != nil; k, _ = c.Next() {
-			d, ok := splitDueKey(k)
-			if !ok || d.handler != id {
+		for k, v := c.Seek(prefix); k != nil; k, v = c.Next() {
+			run, ok := readDueRun(k, v)
+			if !ok || run.handler != id {
 				return nil
 			}
-			if d.at > dueMicros(q.Now) || len(list)+len(bad) >= q.Limit || size >= q.Bytes {
-				next = fromMicros(d.at)
-				return nil
+			for d := range run.entries() {
+				if d.at > dueMicros(q.Now) || len(list)+len(bad) >= q.Limit || size >= q.Bytes {
+					next = fromMicros(d.at)
+					return nil
+				}
+				item, err := r.due(d, q.Handler)
+				if err != nil {
+					bad = append(bad, d)
+					continue
+				}
+				size += len(item.Payload)
+				list = append(list, item)
 			}
-			item, err := r.due(d, q.Handler)
-			if err != nil {
-				bad = append(bad, d)
-				continue
-			}
-			size += len(item.Payload)
-			list = append(list, item)
 		}
 		return nil
 	})
@@ -136,20 +139,18 @@ func (db *DB) takeOut(ctx context.Context, handler string, list []dueEntry) erro
 // takeOut gives up one entry: with a readable state the delivery becomes ERROR
 // `quarantined`, as any other that ends, so that people find it and can act.
 func (t *transaction) takeOut(d dueEntry, handler string) error {
-	v := t.due.Get(d.key())
-	if len(v) != 1 {
+	if !t.scheduled(d) {
 		return nil // it moved meanwhile
 	}
-	status := event.Status(v[0])
 	b, s, err := t.stateOf(d.seq)
 	if errors.Is(err, event.ErrNotFound) {
-		return t.unschedule(handler, status, d.key())
+		return t.unschedule(handler, d)
 	}
 	if err != nil {
-		return errors.Join(t.unschedule(handler, status, d.key()), t.quarantine(d.seq, err))
+		return errors.Join(t.unschedule(handler, d), t.quarantine(d.seq, err))
 	}
 	if !d.standsFor(s, handler) {
-		return t.unschedule(handler, status, d.key()) // the entry was damaged, not the event
+		return t.unschedule(handler, d) // the entry was damaged, not the event
 	}
 	_, err = t.event(b, d.seq)
 	if err == nil {

@@ -51,6 +51,7 @@ type dumpEvent struct {
 	DeliverAt     instant       `json:"deliver_at_dttm,omitzero"`
 	Expires       instant       `json:"expires_dttm,omitzero"`
 	Attributes    texts         `json:"attributes,omitempty"`
+	Literals      []text        `json:"literals,omitempty"` // names of attributes that are no strings
 	Headers       texts         `json:"headers,omitempty"`
 	Source        text          `json:"source,omitempty"`
 	Stream        *dumpStream   `json:"stream,omitempty"`

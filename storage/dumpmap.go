@@ -15,7 +15,7 @@ func dumpOf(e *event.Event, s *event.State, payload []byte) *dumpEvent {
 		CorrelationID: text(e.CorrelationID), CausationID: text(e.CausationID),
 		CreatedBy: text(e.CreatedBy), CreatedAt: instant{e.CreatedAt}, ContentType: text(e.ContentType), Hops: e.Hops,
 		DeliverAt: instant{e.DeliverAt}, Expires: instant{e.Expires},
-		Attributes: e.Attributes, Headers: e.Headers, Source: text(e.Source),
+		Attributes: e.Attributes, Literals: converted[text](e.Literals), Headers: e.Headers, Source: text(e.Source),
 		Status: standing(s.Status), Reason: text(s.Reason), UpdatedBy: text(s.UpdatedBy), UpdatedAt: instant{s.UpdatedAt},
 		Payload: payload, PayloadRow: s.PayloadRow,
 	}
@@ -30,6 +30,14 @@ func dumpOf(e *event.Event, s *event.State, payload []byte) *dumpEvent {
 		d.Timeline = append(d.Timeline, dumpStepOf(&s.Timeline[i]))
 	}
 	return d
+}
+
+// converted returns a list of another kind of text; nil for none.
+func converted[To, From ~string](list []From) (out []To) {
+	for _, s := range list {
+		out = append(out, To(s))
+	}
+	return out
 }
 
 func dumpDocumentOf(d *event.Document) *dumpDocument {
@@ -91,7 +99,7 @@ func (d *dumpEvent) event() *event.Event {
 		CorrelationID: string(d.CorrelationID), CausationID: string(d.CausationID),
 		CreatedBy: string(d.CreatedBy), CreatedAt: d.CreatedAt.Time, ContentType: string(d.ContentType), Hops: d.Hops,
 		DeliverAt: d.DeliverAt.Time, Expires: d.Expires.Time,
-		Attributes: d.Attributes, Headers: d.Headers, Source: string(d.Source),
+		Attributes: d.Attributes, Literals: converted[string](d.Literals), Headers: d.Headers, Source: string(d.Source),
 	}
 	if d.Stream != nil {
 		e.Position = d.Stream.position()

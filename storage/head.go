@@ -34,6 +34,7 @@ type headBody struct {
 	Stream        string            `cbor:"16,keyasint,omitempty"`
 	StreamSeq     uint64            `cbor:"17,keyasint,omitempty"`
 	StreamTime    int64             `cbor:"18,keyasint,omitempty"` // nanoseconds, as the server gives it
+	Literals      []string          `cbor:"25,keyasint,omitempty"`
 }
 
 // lenient decodes text that is not UTF-8 as it was received: what a message
@@ -47,7 +48,7 @@ func encodeHead(e *event.Event) ([]byte, error) {
 		Topic: e.Topic, CausationID: e.CausationID, CreatedBy: e.CreatedBy,
 		CreatedAt: micros(e.CreatedAt), ContentType: e.ContentType, Hops: e.Hops,
 		DeliverAt: optionalMicros(e.DeliverAt), Expires: optionalMicros(e.Expires),
-		Attributes: e.Attributes, Headers: e.Headers, Source: e.Source,
+		Attributes: e.Attributes, Literals: e.Literals, Headers: e.Headers, Source: e.Source,
 		Stream: e.Position.Stream, StreamSeq: e.Position.Sequence, StreamTime: nanos(e.Position.Stored),
 	})
 	if err != nil {
@@ -99,7 +100,7 @@ func decodeHead(seq uint64, b []byte) (*event.Event, error) {
 		CorrelationID: string(correlation), CausationID: h.CausationID,
 		CreatedBy: h.CreatedBy, CreatedAt: fromMicros(h.CreatedAt), ContentType: h.ContentType,
 		Hops: h.Hops, DeliverAt: optionalTime(h.DeliverAt), Expires: optionalTime(h.Expires),
-		Attributes: h.Attributes, Headers: h.Headers, Source: h.Source,
+		Attributes: h.Attributes, Literals: h.Literals, Headers: h.Headers, Source: h.Source,
 	}
 	if h.StreamSeq > 0 {
 		e.Position = event.Position{Stream: h.Stream, Sequence: h.StreamSeq, Stored: fromNanos(h.StreamTime)}

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/eventd-io/eventd/event"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -116,12 +115,12 @@ func indexHead(x *openIndex, v []byte, i uint64, offset uint32) {
 func (db *DB) loadQueues(due *bolt.Bucket) {
 	c := due.Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		d, ok := splitDueKey(k)
-		if !ok || len(v) != 1 {
+		r, ok := readDueRun(k, v)
+		if !ok {
 			continue
 		}
-		if name, ok := db.names.name(d.handler); ok {
-			db.waiting(name).add(event.Status(v[0]), 1)
+		if name, ok := db.names.name(r.handler); ok {
+			db.waiting(name).add(r.status, int64(r.n)) // at most maxDueRun
 		}
 	}
 }

@@ -24,6 +24,7 @@ func (m *machine) admission(t *rapid.T) *event.Admission {
 		CreatedAt: m.clock.Add(-time.Duration(pick(t, "late", 0, 0, 30, 90)) * time.Minute), ContentType: "text/plain",
 		Hops: rapid.IntRange(0, 16).Draw(t, "hops"), DeliverAt: m.someTime(t), Expires: m.someTime(t),
 		Attributes: pick(t, "attributes", nil, map[string]string{"subject": "s", "x": "\xff"}),
+		Literals:   pick(t, "literals", nil, []string{"flag", "n"}),
 		Headers:    pick(t, "headers", nil, map[string]string{"Traceparent": "00"}),
 		Source:     pick(t, "source", "", "upstream"),
 	}

@@ -199,13 +199,54 @@ func stripBodies(b *segmentBuckets, seq uint64) error {
 // are deleted, piece by piece.
 var bucketDropped = []byte("dropped")
 
+// keyBytes is, in the root of a dropped segment, how many bytes its pages were.
+var keyBytes = []byte("bytes")
+
+// droppedBytes returns about how many bytes of the file belong to segments that
+// were dropped: what is deleted of one counts until all of it is.
+func droppedBytes(tx *bolt.Tx) (n int64) {
+	dropped := tx.Bucket(bucketDropped)
+	if dropped == nil {
+		return 0
+	}
+	c := dropped.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		n += sizeOfDropped(dropped.Bucket(k))
+	}
+	return n
+}
+
+// sizeOfDropped returns what [transaction.drop] noted of a segment.
+func sizeOfDropped(root *bolt.Bucket) int64 {
+	if root == nil {
+		return 0
+	}
+	v := root.Get(keyBytes)
+	if len(v) != 8 {
+		return 0 // of an older eventd
+	}
+	return int64(binary.BigEndian.Uint64(v)) // written from one
+}
+
+// sizeOfSegment returns how many bytes the pages of a segment are.
+func (r *snapshot) sizeOfSegment(s *segment) (int64, error) {
+	b, err := r.segment(s)
+	if err != nil {
+		return 0, err
+	}
+	x := b.root.Stats()
+	pages := x.BranchPageN + x.BranchOverflowN + x.LeafPageN + x.LeafOverflowN
+	return int64(pages) * int64(r.db.pageSize), nil
+}
+
 // maxParked is how many entries of the index of what is parked one transaction
 // takes out.
 const maxParked = 1000
 
-// drop takes a whole segment out of the store. It returns false when the
-// segment has changed since the survey, or is in use by this very transaction.
-func (t *transaction) drop(v *survey, p *pending) (ok bool, err error) {
+// drop takes a whole segment, whose pages are so many bytes, out of the store. It
+// returns false when the segment has changed since the survey, or is in use by this
+// very transaction.
+func (t *transaction) drop(v *survey, p *pending, size int64) (ok bool, err error) {
 	p.look(t.outbox, 1<<31)
 	end := v.first + uint64(v.seen.events)
 	_, used := t.buckets[v.first]
@@ -229,7 +270,11 @@ func (t *transaction) drop(v *survey, p *pending) (ok bool, err error) {
 	if err := t.segments.MoveBucket(key8(v.first), dropped); err != nil {
 		return false, err
 	}
+	if err := dropped.Bucket(key8(v.first)).Put(keyBytes, key8(uint64(size))); err != nil { // not negative
+		return false, err
+	}
 	t.db.removeSegment(v.segment)
+	t.db.droppedBytes.Add(size)
 	return true, nil
 }
 
@@ -275,6 +320,7 @@ const (
 type piece struct {
 	segment, bucket []byte   // no bucket: the segment itself, which has none any more
 	keys            [][]byte // none: the whole bucket
+	bytes           int64    // of the segment, when it was dropped
 }
 
 // nextPiece says what is deleted next, behind a segment that is passed over: it
@@ -297,6 +343,7 @@ func (r *snapshot) nextPiece(behind []byte, next **piece) error {
 	p := &piece{segment: bytes.Clone(k)}
 	*next = p // known also if what follows is damaged
 	root := dropped.Bucket(k)
+	p.bytes = sizeOfDropped(root)
 	if err := r.db.circles(r.tx).ofParts(root); err != nil {
 		return err
 	}
@@ -330,10 +377,14 @@ func firstKeys(b *bolt.Bucket) (keys [][]byte) {
 // purge deletes a piece.
 func (t *transaction) purge(p *piece) error {
 	dropped := t.tx.Bucket(bucketDropped)
+	root := dropped.Bucket(p.segment)
+	if root == nil || p.bucket != nil && root.Bucket(p.bucket) == nil {
+		return nil // gone meanwhile
+	}
 	if p.bucket == nil {
+		t.db.droppedBytes.Add(-p.bytes)
 		return dropped.DeleteBucket(p.segment)
 	}
-	root := dropped.Bucket(p.segment)
 	if p.keys == nil {
 		return root.DeleteBucket(p.bucket)
 	}

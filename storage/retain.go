@@ -23,13 +23,29 @@ const (
 	maxCarriedBytes = 64 << 10
 )
 
-// Deleting makes free pages, and bbolt writes the list of them with every
-// commit. While there are more than manyFreeBytes of them, what was dropped is
-// deleted at no more than a piece in slowPurge.
+// Deleting makes free pages, and bbolt writes the list of them, eight bytes each,
+// with every commit. So what was dropped is deleted when pages are needed: when less
+// than fewFreeBytes are free, until enoughFreeBytes are.
 const (
-	manyFreeBytes = 32 << 20
-	slowPurge     = 100 * time.Millisecond
+	fewFreeBytes    = 8 << 20
+	enoughFreeBytes = 16 << 20
 )
+
+// scarce reports whether pages of what was dropped are needed.
+func (db *DB) scarce() bool {
+	return db.droppedBytes.Load() > 0 && (db.freeBytes.Load() < fewFreeBytes || db.Full() != "")
+}
+
+// askForPages has some of what was dropped deleted if pages are scarce.
+func (db *DB) askForPages() {
+	if !db.scarce() {
+		return
+	}
+	select {
+	case db.scarceC <- struct{}{}:
+	default:
+	}
+}
 
 // keeper is the worker that removes what is over its time.
 type keeper struct {
@@ -45,19 +61,21 @@ type keeper struct {
 // retain removes what is over its time until the store is closed.
 func (db *DB) retain() {
 	k := &keeper{db: db, next: map[uint64]time.Time{}, damaged: map[uint64]bool{}}
-	k.round(k.purge) // what a crash left
+	k.round(k.purge)
 	p := db.options.policy()
-	look := min(max(p.shortest()/8, minLook), maxLook)
+	look := time.NewTicker(min(max(p.shortest()/8, minLook), maxLook))
+	defer look.Stop()
+	if p.shortest() == 0 {
+		look.Stop()
+	}
 	for {
-		var timer <-chan time.Time
-		if p.shortest() > 0 {
-			timer = time.After(look)
-		}
 		select {
 		case <-db.closing:
 			return
-		case <-timer:
+		case <-look.C:
 			k.round(func() error { return k.look(p) })
+		case <-db.scarceC:
+			k.round(k.purge)
 		case <-db.crowded:
 			k.round(k.relieve)
 			if !db.pause(minLook) {
@@ -127,6 +145,9 @@ func (k *keeper) look(p *policy) error {
 			next = latest // what ends meanwhile, or again
 		}
 		k.next[s.first] = next
+		if err := k.purge(); err != nil {
+			return err
+		}
 	}
 	return k.purge()
 }
@@ -244,8 +265,17 @@ func (k *keeper) drop(v *survey) error {
 			return err
 		}
 	}
+	var size int64
+	err := k.db.view(context.Background(), func(r *snapshot) (err error) { size, err = r.sizeOfSegment(v.segment); return err })
+	if errors.Is(err, ErrCorrupt) {
+		k.giveUp(v.segment, err)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
 	var ok bool
-	err := k.do(func(t *transaction) (err error) { ok, err = t.drop(v, &k.pending); return err })
+	err = k.do(func(t *transaction) (err error) { ok, err = t.drop(v, &k.pending, size); return err })
 	if err == nil && ok {
 		k.removed.add(removed{events: v.rows, segments: 1})
 		delete(k.next, v.first)
@@ -337,14 +367,15 @@ func (k *keeper) reindex(v *survey) error {
 // minFilter is the size of a filter that is not worth making anew.
 const minFilter = 4 << 10
 
-// purge deletes what was dropped.
+// purge deletes of what was dropped as much as is needed.
 func (k *keeper) purge() error {
-	for {
+	for k.db.scarce() || k.db.freeBytes.Load() < enoughFreeBytes {
 		var p *piece
 		err := k.db.view(context.Background(), func(r *snapshot) error { return r.nextPiece(k.passed, &p) })
 		if errors.Is(err, ErrCorrupt) && p != nil {
 			k.db.log.Error().Err(err).Msg("a damaged segment cannot be deleted; it takes up space")
 			k.passed = p.segment
+			k.db.droppedBytes.Add(-p.bytes) // it will not be free before a compaction
 			continue
 		}
 		if err != nil || p == nil {
@@ -353,10 +384,8 @@ func (k *keeper) purge() error {
 		if err := k.do(func(t *transaction) error { return t.purge(p) }); err != nil {
 			return err
 		}
-		if k.db.free() > manyFreeBytes && !k.db.isCrowded() && !k.db.pause(slowPurge) {
-			return nil
-		}
 	}
+	return nil
 }
 
 // removeSegment is called by the writer.

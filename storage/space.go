@@ -107,6 +107,7 @@ func noSpace(err error) bool {
 // starve notes that the disk is full. Only [DB.feed] ends it.
 func (db *DB) starve() {
 	db.setFull(func(f *fullness) { f.disk = true })
+	db.askForPages()
 	select {
 	case db.extendC <- struct{}{}: // who looks whether it still is
 	default:
@@ -198,6 +199,7 @@ func (db *DB) measure() {
 	stats := db.bolt.Stats()
 	db.freeBytes.Store(int64(stats.FreePageN+stats.PendingPageN) * int64(db.pageSize))
 	db.reusable.Store(int64(stats.FreePageN) * int64(db.pageSize))
+	db.askForPages()
 	if db.options.MaxSize == 0 {
 		return
 	}
@@ -231,8 +233,9 @@ func (db *DB) measureFirst() error {
 	return nil
 }
 
-// free returns how many bytes inside the file can be used again.
-func (db *DB) free() int64 { return db.freeBytes.Load() }
+// free returns about how many bytes inside the file can be used again, with those of
+// what was dropped and is deleted when they are needed.
+func (db *DB) free() int64 { return db.freeBytes.Load() + db.droppedBytes.Load() }
 
 // above reports whether more than so many percent of MaxSize are in use.
 func (db *DB) above(percent int64) bool {

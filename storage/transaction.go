@@ -38,6 +38,7 @@ type transaction struct {
 	segments, due, inflight, parked, outbox *bolt.Bucket
 
 	inflightCursor *bolt.Cursor // kept, as segmentBuckets keeps one
+	runs           []dueRun     // of the index of what is due, as they are by now; one a handler
 
 	buckets map[uint64]*segmentBuckets // by first seq; those used so far
 	changed map[*segment]struct{}
@@ -76,7 +77,7 @@ func (t *transaction) finish() error {
 			return err
 		}
 	}
-	return t.db.names.flush(t.tx.Bucket(bucketNames))
+	return errors.Join(t.flushRuns(), t.db.names.flush(t.tx.Bucket(bucketNames)))
 }
 
 func (t *transaction) flushBlocks() error {
@@ -218,7 +219,7 @@ func (t *transaction) reindex(seq uint64, n int, old, now *event.Delivery) error
 	switch now.Status {
 	case event.Unprocessed, event.Retry:
 		t.db.waiting(now.Handler).add(now.Status, 1)
-		return t.due.Put(dueKey(t.db.names.handler(now.Handler), now.NextAttempt, seq, n), []byte{byte(now.Status)})
+		return t.schedule(t.dueEntry(now, seq, n), now.Status)
 	case event.InProgress:
 		return t.inflight.Put(deliveryKey(seq, n), []byte{})
 	}
@@ -228,7 +229,7 @@ func (t *transaction) reindex(seq uint64, n int, old, now *event.Delivery) error
 func (t *transaction) unindex(seq uint64, n int, d *event.Delivery) error {
 	switch d.Status {
 	case event.Unprocessed, event.Retry:
-		return t.unschedule(d.Handler, d.Status, dueKey(t.db.names.handler(d.Handler), d.NextAttempt, seq, n))
+		return t.unschedule(d.Handler, t.dueEntry(d, seq, n))
 	case event.InProgress:
 		return t.landed(deliveryKey(seq, n))
 	}
@@ -244,17 +245,6 @@ func (t *transaction) landed(key []byte) error {
 		return nil
 	}
 	return t.inflightCursor.Delete()
-}
-
-// unschedule takes a key out of the due index. It need not be there: what is
-// damaged was taken out before.
-func (t *transaction) unschedule(handler string, status event.Status, key []byte) error {
-	c := t.due.Cursor()
-	if k, _ := c.Seek(key); !bytes.Equal(k, key) {
-		return nil
-	}
-	t.db.waiting(handler).add(status, -1)
-	return c.Delete()
 }
 
 // quarantine notes that the state of an event cannot be read, and takes it out

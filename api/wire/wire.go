@@ -241,7 +241,7 @@ type ExplainedEvent struct {
 	EventID     string              `json:"event_id" doc:"Empty when the event names none."`
 	MessageType string              `json:"message_type"`
 	Table       string              `json:"table" enum:"inbound,request,response"`
-	Handlers    []string            `json:"handlers" nullable:"false" doc:"Who would get it; empty when no route matches."`
+	Handlers    []string            `json:"handlers" nullable:"false" doc:"Who would get it; empty when no route matches, or the payload fits the schema of none that does."`
 	Routes      []event.Explanation `json:"routes" nullable:"false" doc:"Each route's verdict, in order."`
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/eventd-io/eventd/api/wire"
@@ -72,9 +73,13 @@ func (o *outgoing) explain(ctx context.Context, p *program, inTable string, asJS
 // showVerdicts writes where an event would go, and each route's verdict.
 func (p *program) showVerdicts(e wire.ExplainedEvent) error {
 	name := printable(e.MessageType) + " in " + e.Table
-	if len(e.Handlers) == 0 {
+	flawed := slices.ContainsFunc(e.Routes, func(r event.Explanation) bool { return r.Flaw != "" })
+	switch {
+	case len(e.Handlers) == 0 && flawed:
+		fmt.Fprintf(p.stdout, "%s: its payload does not fit; it would stand as ERROR invalid\n", name)
+	case len(e.Handlers) == 0:
 		fmt.Fprintf(p.stdout, "%s: no route takes it; it would stand as ERROR no_route\n", name)
-	} else {
+	default:
 		fmt.Fprintf(p.stdout, "%s goes to %s\n", name, printable(strings.Join(e.Handlers, ", ")))
 	}
 	if len(e.Routes) == 0 {
@@ -83,7 +88,10 @@ func (p *program) showVerdicts(e wire.ExplainedEvent) error {
 	t := &table{columns: []column{{head: "ROUTE"}, {head: "MATCHES", colour: matchColour}, {head: "HANDLERS", least: 8}, {head: "WHY", least: 20}}}
 	for _, r := range e.Routes {
 		verdict := "no"
-		if r.Matched {
+		switch {
+		case r.Flaw != "":
+			verdict = "invalid"
+		case r.Matched:
 			verdict = "yes"
 		}
 		t.add(r.Route, verdict, strings.Join(r.Handlers, ", "), r.Why)
@@ -93,8 +101,11 @@ func (p *program) showVerdicts(e wire.ExplainedEvent) error {
 }
 
 func matchColour(verdict string) string {
-	if verdict == "yes" {
+	switch verdict {
+	case "yes":
 		return green
+	case "invalid":
+		return red
 	}
 	return ""
 }
