@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os/signal"
 	"syscall"
@@ -62,6 +63,66 @@ func childEnd(t *testing.T, path string) {
 	}
 	if err := db.Err(); err != nil {
 		t.Error(err)
+	}
+	within(t, "Close", func() { _ = db.Close() })
+	checkFile(t, path)
+}
+
+// TestFullDiskPutsOffWhatRetentionWrites: a document of nearly 1 MiB has to leave the
+// segment that it lies in before that can go. On a full disk it stays, and the store
+// lives; with room it moves to the next event of its conversation.
+func TestFullDiskPutsOffWhatRetentionWrites(t *testing.T) {
+	if err := startChild(t, "carry", storePath(t)).Wait(); err != nil {
+		t.Errorf("child: %v", err)
+	}
+}
+
+func childCarry(t *testing.T, path string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	limitFiles(t, 24<<20)
+	db, err := Open(Options{Path: path, segmentEvents: 10, Retention: Retention{Completed: time.Second}, DedupeWindow: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		a := newAdmission(event.Inbound, fmt.Sprint("kept-", i), "h")
+		a.Event.CorrelationID = "conversation"
+		accept(t, db, a)
+	}
+	document := bytes.Repeat([]byte("7"), event.MaxDocument-1)
+	if _, err := db.AmendWorkingData(ctx, "conversation", "h", func(event.Document) ([]byte, error) { return document, nil }); err != nil {
+		t.Fatal(err)
+	}
+	last := uint64(3)
+	for err == nil && last < 1000 {
+		a := newAdmission(event.Inbound, fmt.Sprint("id-", last), "h")
+		a.Event.CorrelationID, a.Payload = "conversation", bytes.Repeat([]byte{1}, 100_000)
+		if err = db.Accept(ctx, []*event.Admission{a}); err == nil {
+			last = a.Event.Seq
+		}
+	}
+	if !errors.Is(err, ErrFull) {
+		t.Fatalf("Accept: %v; want %v", err, ErrFull)
+	}
+	for seq := uint64(1); seq <= 10; seq++ {
+		end(t, db, seq, event.Completed, nil)
+	}
+	// What retention does when it looks, at once.
+	k := &keeper{db: db, next: map[uint64]time.Time{}, damaged: map[uint64]bool{}}
+	p := &policy{prompt: true}
+	p.rows[event.Completed] = 1
+	for range 3 {
+		if err := k.look(p); err != nil {
+			t.Errorf("retention on a full disk: %v", err)
+		}
+	}
+	if _, err := db.Get(ctx, 1); err != nil || db.Err() != nil {
+		t.Fatalf("event 1: %v; the store: %v; want it to stay while there is no room for its document", err, db.Err())
+	}
+	limitFiles(t, 100<<20)
+	await(t, "the segment to go", func() bool { _, err := db.Get(ctx, 1); return errors.Is(err, event.ErrNotFound) })
+	if d, err := db.WorkingData(ctx, "conversation"); err != nil || len(d.Body) != len(document) {
+		t.Errorf("WorkingData = %d bytes, %v; want all of it", len(d.Body), err)
 	}
 	within(t, "Close", func() { _ = db.Close() })
 	checkFile(t, path)
