@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/signal"
 	"syscall"
 	"testing"
@@ -42,6 +43,13 @@ func childEnd(t *testing.T, path string) {
 		a.Payload = bytes.Repeat([]byte{1}, 100_000)
 		accept(t, db, a)
 	}
+	for i := range 50 {
+		accept(t, db, newAdmission(event.Inbound, fmt.Sprint("open-", i), "h"))
+	}
+	for seq := uint64(1); seq <= n; seq++ {
+		end(t, db, seq, event.Completed, nil)
+	}
+	await(t, "removed events", func() bool { return db.reusable.Load() > 8<<20 })
 	// Nothing behind what is in use now can be had.
 	db.extending.Lock()
 	high, err := db.highWater()
@@ -49,17 +57,34 @@ func childEnd(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	limitFiles(t, uint64(high))
-	db.secured = min(db.secured, high)
-	db.extending.Unlock()
-	for seq := uint64(1); seq <= n; seq++ {
-		end(t, db, seq, event.Completed, nil)
+	if err := os.Truncate(path, high); err != nil {
+		t.Fatal(err)
 	}
-	await(t, "removed events", func() bool { return db.reusable.Load() > 8<<20 })
+	db.secured = min(db.secured, high)
+	db.end.Store(high)
+	db.extending.Unlock()
 	for i := range 200 {
 		a := newAdmission(event.Inbound, fmt.Sprint("late-", i), "h")
 		a.Payload = bytes.Repeat([]byte{1}, 1000)
 		await(t, "room for an event", func() bool { return db.Accept(ctx, []*event.Admission{a}) == nil })
 		end(t, db, a.Event.Seq, event.Completed, nil)
+	}
+	var steps []*event.Update // all that they are said to bring has no place, what each does has
+	for seq := n + 1; seq <= n+50; seq++ {
+		steps = append(steps, &event.Update{Seq: seq, Bytes: 40 << 10, Step: func(s *event.State) (*event.Effects, error) {
+			s.Deliveries[0].Status = event.InProgress
+			return nil, nil
+		}})
+	}
+	within(t, "many steps at once", func() {
+		if err := db.Update(ctx, steps...); err != nil {
+			t.Error(err)
+		}
+	})
+	for _, u := range steps {
+		if rec, err := db.Get(ctx, u.Seq); u.Err != nil || err != nil || rec.Status != event.InProgress {
+			t.Errorf("event %d: %v; %s, %v; want the step taken once", u.Seq, u.Err, rec.Status, err)
+		}
 	}
 	if err := db.Err(); err != nil {
 		t.Error(err)
