@@ -23,7 +23,7 @@ func TestCrashWhileRemoving(t *testing.T) {
 	for round := 0; round < rounds || dropped == 0 && round < 10*rounds; round++ {
 		c := startChild(t, "remove", path)
 		c.await(t, "ready")
-		alive := time.Duration(50+rand.IntN(250)) * time.Millisecond // any moment will do
+		alive := time.Duration(50+rand.IntN(250+30*round)) * time.Millisecond // any moment will do; a busy machine needs longer
 		kill := time.AfterFunc(alive, func() { _ = c.Process.Kill() })
 		for c.lines.Scan() {
 			var events, segments int
