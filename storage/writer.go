@@ -212,6 +212,7 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 	db.stalled = full && len(rest) == 0 && len(db.postponed) > 0
 	if len(rest) == 0 {
 		db.rollback(tx)
+		db.measure() // readers that have ended since the last commit have let go of pages
 		return nil, nil, nil
 	}
 	return tx, rest, nil

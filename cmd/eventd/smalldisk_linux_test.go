@@ -370,7 +370,12 @@ func (l *diskLoad) end() {
 func (l *diskLoad) moves() bool {
 	count := func() int { l.mu.Lock(); defer l.mu.Unlock(); return len(l.done) }
 	before := count()
-	return eventually(func() bool { return count() > before+100 })
+	for range 3 { // a disk that others keep busy may stand still for long
+		if eventually(func() bool { return count() > before+100 }) {
+			return true
+		}
+	}
+	return false
 }
 
 // again returns how many events were handled more than once.
