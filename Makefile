@@ -5,7 +5,7 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 LINTER   = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build test race lint fuzz crash small-disk query-size store-size bench bench-quick demo check image clean
+.PHONY: help build test race lint fuzz crash small-disk polling query-size store-size isolation bench bench-quick demo check image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -31,11 +31,19 @@ fuzz: ## each fuzz test for FUZZTIME (default 20000x: so many inputs)
 crash: ## kill the daemon again and again under load; nothing may be lost
 	EVENTD_CRASH_ROUNDS=20 $(GO) test -count=1 -timeout 15m -run TestKill -v ./cmd/eventd
 
+polling: ## 8 claimers that vanish, 50,000 events, a kill of the daemon; then how fast a waiting claimer is
+	EVENTD_POLLING_EVENTS=50000 EVENTD_WAKEUPS=1000 $(GO) test -count=1 -timeout 20m -run 'TestPolling|TestWakeUp' -v ./cmd/eventd
+
 small-disk: ## a file system of 16 MiB that fills again and again under load (needs the right to mount)
 	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run "TestSmallDisk|TestReadOnlyDisk" -v ./cmd/eventd
 
 query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage
+
+isolation: ## handlers beside ill ones, 1,000,000 retries that wait, a handler back after a minute
+	EVENTD_NEIGHBOURS=6 EVENTD_NEIGHBOURS_BACKLOG=1000000 EVENTD_WAITING_EVENTS=1000000 \
+		EVENTD_COMEBACK_EVENTS=100000 EVENTD_COMEBACK_DOWN=1m \
+		$(GO) test -count=1 -timeout 20m -run 'TestNeighbours|TestRetriesThatWait|TestComeback' -v ./cmd/eventd
 
 store-size: ## a daemon with 2,000,000 events: start, memory, queries under writes
 	EVENTD_STORE_EVENTS=2000000 $(GO) test -count=1 -timeout 15m -run TestStoreSize -v ./cmd/eventd

@@ -55,6 +55,12 @@ type Options struct {
 	Log       zerolog.Logger
 }
 
+func (o Options) withLimits() Options {
+	o.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
+	o.MaxEvents = cmp.Or(o.MaxEvents, defaultMaxEvents)
+	return o
+}
+
 // service is the API at work.
 type service struct {
 	Options
@@ -65,8 +71,7 @@ type service struct {
 // New returns the API, to be served on the admin listener. It starts nothing
 // and needs no closing.
 func New(o Options) http.Handler {
-	o.MaxBody = cmp.Or(o.MaxBody, defaultMaxBody)
-	o.MaxEvents = cmp.Or(o.MaxEvents, defaultMaxEvents)
+	o = o.withLimits()
 	if o.Started.IsZero() {
 		o.Started = time.Now()
 	}
@@ -77,6 +82,17 @@ func New(o Options) http.Handler {
 	s.serveDescription(mux)
 	serveProfiles(mux)
 	return s.guard(routed(mux))
+}
+
+// NewClaims returns the calls about claims alone, for requests that come on
+// another way than the admin listener's and were let in there: it asks for no
+// token and looks at no Host. Of the options it needs Service, Claims and Log.
+func NewClaims(o Options) http.Handler {
+	o = o.withLimits()
+	mux := http.NewServeMux()
+	s := &service{Options: o, api: humago.New(mux, settings(o))}
+	s.registerClaims()
+	return s.admitting(routed(mux), s.checkLength)
 }
 
 func (s *service) registerAll() {

@@ -25,7 +25,9 @@ const (
 type claiming struct {
 	Name    string `path:"name"`
 	Service string `header:"Eventd-Service" maxLength:"256" pattern:"^[ -~]*$" patternDescription:"printable ASCII" doc:"Who claims; the handler's service when left out."`
-	Body    *wire.Claim
+	// MaxBytes is for claimers that can take an answer of some size only.
+	MaxBytes int `query:"max_bytes" minimum:"1" doc:"The answer has at most so many bytes. Events that are too large for it are left to others."`
+	Body     *wire.Claim
 }
 
 type claimRef struct {
@@ -89,15 +91,33 @@ func (s *service) claim(ctx context.Context, in *claiming) (*out[wire.Claims], e
 		}
 		o.Max = max(in.Body.Max, 1)
 	}
+	m := newMeasure(in)
+	if m != nil {
+		o.Room = &m.Room
+	}
 	claims, err := s.Claims.Claim(ctx, in.Name, o)
 	if err != nil {
 		return nil, s.unclaimed("claim events", err)
+	}
+	if err := ctx.Err(); err != nil {
+		s.giveBack(context.WithoutCancel(ctx), claims)
+		return nil, s.failure("claim events", err)
 	}
 	list := make([]wire.Claimed, len(claims))
 	for i := range claims {
 		list[i] = claimedOf(&claims[i])
 	}
-	return answer(wire.Claims{Claims: list})
+	return answer(wire.Claims{Claims: list, TooLarge: m.tooLarge()})
+}
+
+// giveBack releases claims of somebody who has hung up. One that cannot be has a
+// lease that runs out.
+func (s *service) giveBack(ctx context.Context, claims []event.Claim) {
+	for i := range claims {
+		if _, err := s.Claims.ReleaseClaim(ctx, claims[i].ID, s.Service); err != nil {
+			s.Log.Warn().Err(err).Str("claim", claims[i].ID).Msg("a claim that nobody takes is not released; its lease runs out")
+		}
+	}
 }
 
 func claimedOf(c *event.Claim) wire.Claimed {

@@ -3,9 +3,12 @@ package api_test
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/eventd-io/eventd/api"
 	"github.com/eventd-io/eventd/api/wire"
 	"github.com/eventd-io/eventd/event"
 )
@@ -18,7 +21,11 @@ func (f *fake) Claim(_ context.Context, handler string, o event.ClaimOrder) ([]e
 	if f.err != nil || len(f.records) == 0 {
 		return nil, f.err
 	}
-	return []event.Claim{{ID: "1-0-0-1-5", Until: noon, Attempt: 1, Record: f.records[0], Payload: []byte(`{"n":1}`)}}, nil
+	payload := f.claimed
+	if payload == nil {
+		payload = []byte(`{"n":1}`)
+	}
+	return []event.Claim{{ID: "1-0-0-1-5", Until: noon, Attempt: 1, Record: f.records[0], Payload: payload}}, nil
 }
 
 func (f *fake) CompleteClaim(_ context.Context, _, by string, followUps []event.Message) (event.Record, error) {
@@ -36,7 +43,10 @@ func (f *fake) ExtendClaim(_ context.Context, _, by string, lease time.Duration)
 	return noon.Add(lease), f.err
 }
 
-func (f *fake) ReleaseClaim(_ context.Context, _, by string) (event.Record, error) {
+func (f *fake) ReleaseClaim(ctx context.Context, _, by string) (event.Record, error) {
+	if ctx.Err() != nil {
+		return event.Record{}, ctx.Err()
+	}
 	f.by = by
 	return f.change(1, event.Unprocessed)
 }
@@ -112,5 +122,74 @@ func TestClaimEnds(t *testing.T) {
 	}
 	if c := want[wire.Changed](t, ask(h, "POST", claim+"release", ""), 200); c.Event.Status != "UNPROCESSED" {
 		t.Errorf("released: %s", c.Event.Status)
+	}
+}
+
+// TestClaimsOfSomeSize: what a claimer can take bounds what it gets.
+func TestClaimsOfSomeSize(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e1"))
+	want[wire.Claims](t, ask(serve(f), "POST", "/v1/handlers/worker/claim?max_bytes=100000", ""), 200)
+	room := f.claimOrder.Room
+	if room == nil || room.Bytes > 100_000 || room.Bytes < 99_000 {
+		t.Fatalf("room = %+v; want nearly 100000 bytes", room)
+	}
+	e := f.records[0].Event
+	for name, c := range map[string]struct {
+		contentType, payload string
+		least, most          int
+	}{
+		"json":   {"application/json", `"` + strings.Repeat("x", 50_000) + `"`, 50_000, 53_000},
+		"text":   {"text/plain", strings.Repeat("\"", 40_000), 80_000, 83_000},
+		"binary": {"", strings.Repeat("\xff", 60_000), 80_000, 83_000},
+		"large":  {"", strings.Repeat("x", 100_000), 100_000, 100_000},
+	} {
+		e.ContentType = c.contentType
+		if n := room.Size(&e, []byte(c.payload)); n < c.least || n > c.most {
+			t.Errorf("%s: %d bytes; want %d to %d", name, n, c.least, c.most)
+		}
+	}
+	wantProblem(t, ask(serve(f), "POST", "/v1/handlers/worker/claim?max_bytes=0", ""), 422, "max_bytes")
+}
+
+// FuzzClaimSize: no claim has more bytes than was counted for it.
+func FuzzClaimSize(f *testing.F) {
+	f.Add("e1", "application/json", []byte(`{"a": "<\u00e9>"}`))
+	f.Add("\x00\xff<", "text/plain", []byte("\x01\x02"))
+	f.Add("e\"", "", []byte{0xff, 0xfe})
+	f.Fuzz(func(t *testing.T, id, contentType string, payload []byte) {
+		x := newFake(row(1, event.Inbound, "UP", id))
+		x.records[0].ContentType = contentType
+		x.claimed = payload
+		w := ask(serve(x), "POST", "/v1/handlers/worker/claim?max_bytes=10000000", "")
+		if n := x.claimOrder.Room.Size(&x.records[0].Event, payload); w.Code == 200 && w.Body.Len() > n+64 {
+			t.Errorf("an answer of %d bytes; %d were counted", w.Body.Len(), n)
+		}
+	})
+}
+
+// TestClaimsAlone are served to who was let in elsewhere, by any name.
+func TestClaimsAlone(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e1"))
+	o := options(f)
+	o.Token = func() (string, error) { return "secret", nil }
+	h := api.NewClaims(o)
+	want[wire.Claims](t, ask(h, "POST", "/v1/handlers/worker/claim", "", "Host", "elsewhere"), 200)
+	wantProblem(t, ask(h, "POST", "/v1/events", "{}"), 404, "there is nothing at")
+	if w := ask(h, "POST", "/v1/claims/1/complete", strings.Repeat("x", 9<<20)); w.Code != 413 {
+		t.Errorf("a body of 9 MiB: %d; want 413", w.Code)
+	}
+}
+
+// TestClaimerHasHungUp when its claims are made: they go back.
+func TestClaimerHasHungUp(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e1"))
+	ctx, hangUp := context.WithCancel(context.Background())
+	hangUp()
+	r := httptest.NewRequestWithContext(ctx, "POST", "/v1/handlers/worker/claim", nil)
+	r.Host = "127.0.0.1"
+	w := httptest.NewRecorder()
+	serve(f).ServeHTTP(w, r)
+	if f.by != "SERVICE_A" || w.Code != 503 {
+		t.Errorf("released by %q, %d; want SERVICE_A, 503", f.by, w.Code)
 	}
 }

@@ -153,6 +153,9 @@ func TestClientLooks(t *testing.T) {
 	if got := must[[]event.RouteInfo](t)(c.Routes(ctx)); !reflect.DeepEqual(got, f.Routes()) {
 		t.Errorf("routes = %+v; want %+v", got, f.Routes())
 	}
+	if got := must[[]event.ScheduleInfo](t)(c.Schedules(ctx)); !reflect.DeepEqual(got, f.Schedules()) {
+		t.Errorf("schedules = %+v; want %+v", got, f.Schedules())
+	}
 	if got := must[[]byte](t)(c.Config(ctx)); string(got) != "service: SERVICE_A\n" {
 		t.Errorf("config = %s", got)
 	}

@@ -32,11 +32,13 @@ type fake struct {
 	order    event.RedriveOrder
 	by       string
 	detail   string
+	of       string
 	paused   map[string]bool
 	problems []string
 	reload   error
 
 	claimOrder event.ClaimOrder
+	claimed    []byte // payload of what is claimed; nil for one of its own
 	failure    event.ClaimFailure
 	working    map[string]event.Document
 	amendment  event.Amendment
@@ -108,8 +110,8 @@ func (f *fake) Redrive(_ context.Context, seq uint64, o event.RedriveOrder) (eve
 	return f.change(seq, event.Unprocessed)
 }
 
-func (f *fake) Cancel(_ context.Context, seq uint64, by, detail string) (event.Record, error) {
-	f.by, f.detail = by, detail
+func (f *fake) Cancel(_ context.Context, seq uint64, o event.CancelOrder) (event.Record, error) {
+	f.by, f.detail, f.of = o.By, o.Detail, o.Of
 	return f.change(seq, event.Failed)
 }
 
@@ -190,6 +192,10 @@ func (f *fake) Snapshot() event.Snapshot {
 
 func (f *fake) Routes() []event.RouteInfo {
 	return []event.RouteInfo{{Name: "start", MessageType: []string{"RQ_A_INIT"}, Handlers: []string{"service-a"}}}
+}
+
+func (f *fake) Schedules() []event.ScheduleInfo {
+	return []event.ScheduleInfo{{Name: "nightly", Cron: "0 2 * * *", Timezone: "UTC", MessageType: "RQ_A_CLOSE", Missed: "once", Next: noon}}
 }
 
 func (f *fake) Problems() []string { return f.problems }

@@ -23,6 +23,12 @@ func (s *service) guard(next http.Handler) http.Handler {
 		s.checkToken,
 		s.checkLength,
 	}
+	return s.admitting(next, checks...)
+}
+
+// admitting lets a request through to next when it passes all checks, and bounds
+// its body.
+func (s *service) admitting(next http.Handler, checks ...func(*http.Request) *problem) http.Handler {
 	return recovered(s.Log, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !isHealth(r.URL.Path) {
 			for _, check := range checks {

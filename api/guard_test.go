@@ -176,7 +176,8 @@ func TestHead(t *testing.T) {
 // broken panics when it is asked for its routes.
 type broken struct{ *fake }
 
-func (broken) Routes() []event.RouteInfo { panic("s3cret detail") }
+func (broken) Routes() []event.RouteInfo       { panic("s3cret detail") }
+func (broken) Schedules() []event.ScheduleInfo { return nil }
 
 func TestPanicIsAProblemAndLogged(t *testing.T) {
 	var log bytes.Buffer

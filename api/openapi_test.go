@@ -20,7 +20,7 @@ var calls = strings.Fields(`
 	GET/livez GET/readyz
 	POST/v1/events GET/v1/events GET/v1/events/{event_id} GET/v1/events/{event_id}/payload
 	POST/v1/events/{event_id}/redrive POST/v1/events/{event_id}/cancel
-	GET/v1/status GET/v1/sources GET/v1/routes GET/v1/handlers
+	GET/v1/status GET/v1/sources GET/v1/routes GET/v1/handlers GET/v1/schedules
 	POST/v1/handlers/{name}/pause POST/v1/handlers/{name}/resume
 	POST/v1/sources/{name}/pause POST/v1/sources/{name}/resume
 	POST/v1/explain POST/v1/reload GET/v1/config
@@ -179,6 +179,7 @@ func TestAnswersFitTheirSchema(t *testing.T) {
 		{"GET", "/v1/sources", "", "Sources"},
 		{"GET", "/v1/routes", "", "Routes"},
 		{"GET", "/v1/handlers", "", "Handlers"},
+		{"GET", "/v1/schedules", "", "Schedules"},
 		{"POST", "/v1/events", `{"message_type":"X"}`, "Accepted"},
 		{"POST", "/v1/explain", `{"message_type":"RQ_A_INIT"}`, "Explained"},
 		{"POST", "/v1/events/7f3/redrive", `{}`, "Changed"},

@@ -31,10 +31,10 @@ type cancelling struct {
 func (s *service) registerOperate() {
 	register(s, call{method: http.MethodPost, path: "/v1/events/{event_id}/redrive", id: "redrive-event", tag: "events",
 		summary: "Have one event handled again", problems: []int{400, 404, 409, 413, 415, 422, 503}, maxBody: s.MaxBody,
-		text: "Begins a new generation: attempts count from 0 again. The body may be left out."}, s.redrive)
+		text: "Begins a new generation: attempts count from 0 again. Of an event with several handlers those deliveries are redriven that have not completed, or the one that is named. The body may be left out."}, s.redrive)
 	register(s, call{method: http.MethodPost, path: "/v1/events/{event_id}/cancel", id: "cancel-event", tag: "events",
 		summary: "Give one event up", problems: []int{400, 404, 409, 413, 415, 422, 503},
-		text: "It becomes FAILED with the reason cancelled. The body may be left out."}, s.cancel)
+		text: "It becomes FAILED with the reason cancelled; of an event with several handlers what has not ended, or the delivery that is named. The body may be left out."}, s.cancel)
 }
 
 func (s *service) redrive(ctx context.Context, in *redriving) (*out[wire.Changed], error) {
@@ -51,7 +51,7 @@ func (s *service) redrive(ctx context.Context, in *redriving) (*out[wire.Changed
 		return nil, invalid("body.payload", nil, err)
 	}
 	changed, err := s.Operator.Redrive(ctx, r.Seq, event.RedriveOrder{
-		Handler: order.Handler, Detail: order.Reason, By: cmp.Or(in.Service, s.Service), Payload: payload,
+		Handler: order.Handler, Of: order.Delivery, Detail: order.Reason, By: cmp.Or(in.Service, s.Service), Payload: payload,
 	})
 	if err != nil {
 		return nil, s.refused(ctx, "redrive an event", r, err)
@@ -68,7 +68,9 @@ func (s *service) cancel(ctx context.Context, in *cancelling) (*out[wire.Changed
 	if err != nil {
 		return nil, err
 	}
-	changed, err := s.Operator.Cancel(ctx, r.Seq, cmp.Or(in.Service, s.Service), order.Reason)
+	changed, err := s.Operator.Cancel(ctx, r.Seq, event.CancelOrder{
+		Of: order.Delivery, Detail: order.Reason, By: cmp.Or(in.Service, s.Service),
+	})
 	if err != nil {
 		return nil, s.refused(ctx, "cancel an event", r, err)
 	}

@@ -24,6 +24,23 @@ func TestRedrive(t *testing.T) {
 	}
 }
 
+func TestOneDelivery(t *testing.T) {
+	f := newFake(row(1, event.Inbound, "UP", "e1"))
+	h := serve(f)
+	want[wire.Changed](t, postJSON(h, "/v1/events/e1/redrive", `{"delivery":"ledger","handler":"ledger-2"}`), 200)
+	if !reflect.DeepEqual(f.order, event.RedriveOrder{Of: "ledger", Handler: "ledger-2", By: "SERVICE_A"}) {
+		t.Errorf("order = %+v", f.order)
+	}
+	want[wire.Changed](t, postJSON(h, "/v1/events/e1/cancel", `{"delivery":"ledger"}`), 200)
+	if f.of != "ledger" {
+		t.Errorf("cancelled is the delivery to %q; want ledger", f.of)
+	}
+	f.err = fmt.Errorf("event 1: %w", fmt.Errorf("delivery to %q: %w", "audit", event.ErrNotFound))
+	wantProblem(t, postJSON(h, "/v1/events/e1/redrive", `{"delivery":"audit"}`), 404, `delivery to "audit"`)
+	f.err = fmt.Errorf("event 1: %w", fmt.Errorf("the delivery to a is RETRY: %w", event.ErrConflict))
+	wantProblem(t, postJSON(h, "/v1/events/e1/cancel", `{"delivery":"a"}`), 409, "the delivery to a is RETRY")
+}
+
 func TestRedriveWithoutBody(t *testing.T) {
 	for _, body := range []string{"", "{}", " {} "} {
 		f := newFake(row(1, event.Inbound, "UP", "e1"))

@@ -18,6 +18,8 @@ func (s *service) registerOverview() {
 		summary: "Which events go where"}, s.routes)
 	register(s, call{method: http.MethodGet, path: "/v1/handlers", id: "handlers", tag: "status",
 		summary: "Where events go"}, s.handlers)
+	register(s, call{method: http.MethodGet, path: "/v1/schedules", id: "schedules", tag: "status",
+		summary: "When eventd makes events itself"}, s.schedules)
 }
 
 func (s *service) status(context.Context, *struct{}) (*out[wire.Status], error) {
@@ -44,6 +46,10 @@ func (s *service) routes(context.Context, *struct{}) (*out[wire.Routes], error) 
 
 func (s *service) handlers(context.Context, *struct{}) (*out[wire.Handlers], error) {
 	return answer(wire.Handlers{Handlers: orEmpty(s.Overview.Snapshot().Handlers)})
+}
+
+func (s *service) schedules(context.Context, *struct{}) (*out[wire.Schedules], error) {
+	return answer(wire.Schedules{Schedules: orEmpty(s.Overview.Schedules())})
 }
 
 // orEmpty returns a list that is [] in JSON where there is none.

@@ -36,9 +36,10 @@ func TestStatus(t *testing.T) {
 // empty has nothing to show.
 type empty struct{}
 
-func (empty) Snapshot() event.Snapshot  { return event.Snapshot{} }
-func (empty) Routes() []event.RouteInfo { return nil }
-func (empty) Problems() []string        { return nil }
+func (empty) Snapshot() event.Snapshot        { return event.Snapshot{} }
+func (empty) Routes() []event.RouteInfo       { return nil }
+func (empty) Schedules() []event.ScheduleInfo { return nil }
+func (empty) Problems() []string              { return nil }
 
 func TestListsAreNeverNull(t *testing.T) {
 	o := options(newFake())
@@ -46,6 +47,7 @@ func TestListsAreNeverNull(t *testing.T) {
 	h := api.New(o)
 	for target, wanted := range map[string]string{
 		"/v1/sources": `{"sources":[]}`, "/v1/routes": `{"routes":[]}`, "/v1/handlers": `{"handlers":[]}`,
+		"/v1/schedules": `{"schedules":[]}`,
 	} {
 		if w := ask(h, "GET", target, ""); strings.TrimSpace(w.Body.String()) != wanted {
 			t.Errorf("%s = %s; want %s", target, w.Body, wanted)
@@ -66,6 +68,9 @@ func TestSourcesRoutesHandlers(t *testing.T) {
 	}
 	if l := want[wire.Handlers](t, ask(h, "GET", "/v1/handlers", ""), 200).Handlers; len(l) != 1 || l[0].Concurrency != 64 {
 		t.Errorf("handlers = %+v", l)
+	}
+	if l := want[wire.Schedules](t, ask(h, "GET", "/v1/schedules", ""), 200).Schedules; len(l) != 1 || !l[0].Next.Equal(noon) || !l[0].Last.IsZero() {
+		t.Errorf("schedules = %+v", l)
 	}
 }
 

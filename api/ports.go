@@ -39,10 +39,10 @@ type WorkingData interface {
 
 // Operator changes single events. Both return [event.ErrConflict] when the
 // status does not allow it and [event.ErrNotFound] when the event, or the
-// handler that is asked for, is not there.
+// handler or delivery that is asked for, is not there.
 type Operator interface {
 	Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) (event.Record, error)
-	Cancel(ctx context.Context, seq uint64, by, detail string) (event.Record, error)
+	Cancel(ctx context.Context, seq uint64, o event.CancelOrder) (event.Record, error)
 }
 
 // Claims give events of polled handlers away. An unknown handler or claim is
@@ -75,6 +75,7 @@ type Switches interface {
 type Overview interface {
 	Snapshot() event.Snapshot
 	Routes() []event.RouteInfo
+	Schedules() []event.ScheduleInfo
 	// Problems tells why it is not ready, a sentence each; none when it is.
 	Problems() []string
 }

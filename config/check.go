@@ -22,7 +22,12 @@ func (c *Config) check() {
 		c.checkHandler(join("handlers", name), &h)
 	}
 	c.checkRoutes()
+	for _, name := range Names(c.Schedules) {
+		s := c.Schedules[name]
+		c.checkSchedule(join("schedules", name), &s)
+	}
 	c.addAutomaticStreams()
+	c.checkClaims()
 }
 
 func (c *Config) checkListeners() {

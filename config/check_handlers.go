@@ -19,11 +19,16 @@ var only = []struct {
 	{"format", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"headers", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"retry_on", []string{KindHTTP, KindUnix, KindNATS}},
+	{"health", []string{KindHTTP, KindUnix}},
 	{"sign", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"tls", []string{KindHTTP}},
 	{"breaker", []string{KindHTTP, KindUnix, KindNATS, KindTopic}},
 	{"timeout", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
 	{"concurrency", []string{KindHTTP, KindUnix, KindNATS, KindTopic, KindLog}},
+	{"batch", []string{KindHTTP, KindUnix}},
+	{"async", []string{KindHTTP, KindUnix}},
+	{"async_timeout", []string{KindHTTP, KindUnix}},
+	{"async_max", []string{KindHTTP, KindUnix}},
 }
 
 func (c *Config) checkHandler(path string, h *Handler) {
@@ -42,13 +47,24 @@ func (c *Config) checkHandler(path string, h *Handler) {
 	case !o.broken[path]:
 		o.addf(path, "does not say where events go; give one of %s", or(kinds))
 	}
-	c.checkHeaders(join(path, "headers"), h)
+	c.checkHeaders(join(path, "headers"), h.Headers)
 	c.checkHandlerTLS(path, h)
 	if _, ok := c.Retry[h.Retry]; !ok && o.clean(join(path, "retry")) {
 		o.addf(join(path, "retry"), "no retry policy is named %s%s", o.quote(join(path, "retry"), h.Retry),
 			orElse(h.Retry, Names(c.Retry)))
 	}
 	c.checkTwice(join(path, "retry_on"), h.RetryOn)
+	c.checkBatch(path, h)
+	c.checkAsync(path, h)
+	c.checkHealth(join(path, "health"), h.Health)
+}
+
+// checkHealth finds a probe that would outlast the time until the next one.
+func (c *Config) checkHealth(path string, h *Health) {
+	if h == nil || !c.origin.clean(path) || h.Timeout <= h.Interval {
+		return
+	}
+	c.origin.addf(join(path, "timeout"), "%s is longer than interval, %s", formatDuration(h.Timeout), formatDuration(h.Interval))
 }
 
 func (c *Config) checkKeysOf(path, kind string) {
@@ -75,9 +91,9 @@ var ownHeaders = []string{
 	"proxy-connection", "te", "trailer", "traceparent", "tracestate", "transfer-encoding", "upgrade",
 }
 
-func (c *Config) checkHeaders(path string, h *Handler) {
+func (c *Config) checkHeaders(path string, headers map[string]string) {
 	before := make(map[string]string)
-	for _, name := range Names(h.Headers) {
+	for _, name := range Names(headers) {
 		at, lower := join(path, name), strings.ToLower(name)
 		switch {
 		case before[lower] != "":
@@ -86,9 +102,9 @@ func (c *Config) checkHeaders(path string, h *Handler) {
 			c.origin.addf(at, "eventd sets this header itself")
 		case strings.HasSuffix(lower, "idempotency-key"):
 			c.origin.addf(at, "one key for every event makes no sense; receivers can use webhook-id, which each event has")
-		case strings.ContainsFunc(h.Headers[name], func(r rune) bool { return isControl(r) && r != '\t' }):
+		case strings.ContainsFunc(headers[name], func(r rune) bool { return isControl(r) && r != '\t' }):
 			c.origin.addf(at, "has a line break or another control character in its value; a header must be one line")
-		case strings.TrimSpace(h.Headers[name]) != h.Headers[name]:
+		case strings.TrimSpace(headers[name]) != headers[name]:
 			c.origin.addf(at, "has spaces around its value")
 		}
 		before[lower] = name

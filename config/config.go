@@ -22,8 +22,9 @@ type Config struct {
 	Routes     []Route            `yaml:"routes" doc:"Which events go to which handlers. The first route that matches wins."`
 	DeadLetter string             `yaml:"dead_letter" form:"literal" doc:"Subject on which events that end as ERROR or FAILED are also published."`
 
+	Schedules map[string]Schedule `yaml:"schedules" keys:"name" doc:"Events that eventd makes itself at set times, by name."`
+
 	_ later `yaml:"tracing"`
-	_ later `yaml:"schedules"`
 
 	origin *origin
 }
@@ -158,18 +159,19 @@ type Handler struct {
 	Poll          *PollHandler      `yaml:"poll" doc:"Services claim the events through the API instead of having them pushed."`
 	Log           *LogHandler       `yaml:"log" doc:"Write events to eventd's own log; it has no options: {}."`
 	Timeout       time.Duration     `yaml:"timeout" min:"1ms" max:"1h" doc:"How long an attempt may take. Not for poll."`
-	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time. Default for topic: 512. Not for poll."`
-	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Not for poll and log."`
+	Concurrency   int               `yaml:"concurrency" min:"1" max:"10000" doc:"How many attempts may run at the same time; with batch, how many requests. Default for topic: 512, with batch: 8. Not for poll."`
+	Format        string            `yaml:"format" enum:"binary,structured,raw" doc:"CloudEvents binary or structured mode, or raw: the payload with no CloudEvents attributes. Default with batch, where nothing else is possible: structured. Not for poll and log."`
 	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers sent along. Not for poll and log."`
 	Retry         string            `yaml:"retry" form:"name" doc:"Name of a retry policy."`
 	RateLimit     string            `yaml:"rate_limit" form:"rate" doc:"How many attempts may begin, such as 500/s, 90/m or 10/h. Any number when it is not given."`
 	Breaker       *Breaker          `yaml:"breaker" doc:"Try nothing for a while when attempts fail again and again. Not for poll and log."`
 	RetryOn       []string          `yaml:"retry_on" form:"code" doc:"HTTP answers after which to try again, as codes and classes, for http, unix and nats. 5xx leaves out 501 and 505 unless they are listed."`
-	_             later             `yaml:"health"`
+	Health        *Health           `yaml:"health" doc:"Ask the service whether it is well, and hand it nothing while it is not. For http and unix."`
 	Sign          *Sign             `yaml:"sign" doc:"Sign what is sent, as Standard Webhooks has it. Not for poll and log."`
-	_             later             `yaml:"batch"`
-	_             later             `yaml:"async"`
-	_             later             `yaml:"async_timeout"`
+	Batch         *Batch            `yaml:"batch" doc:"Send several events in one request, for http and unix. The answer says what became of each."`
+	Async         bool              `yaml:"async" doc:"The answer 202 takes an event over: it stays IN_PROGRESS until its claim is completed or failed through the API. For http and unix."`
+	AsyncTimeout  time.Duration     `yaml:"async_timeout,omitempty" min:"1s" max:"168h" doc:"How long an event may be taken over. Then it is tried again. Default with async: 10m."`
+	AsyncMax      int               `yaml:"async_max,omitempty" min:"1" max:"1000000" doc:"How many events may be taken over at the same time; no more are sent meanwhile. Default with async: 1000."`
 	TLS           *HandlerTLS       `yaml:"tls" doc:"TLS to an https URL, where it is not the system's. Only for http."`
 
 	ResponseWithin time.Duration `yaml:"response_within,omitempty" min:"1ms" doc:"How long the response to a request may take before the request is overdue, for topic. Default: no response is awaited."`
@@ -201,13 +203,28 @@ type Breaker struct {
 	Open     time.Duration `yaml:"open" min:"100ms" max:"24h" doc:"How long nothing is tried then. One attempt decides whether it closes."`
 }
 
+// Health says how a service is asked whether it is well.
+type Health struct {
+	Path     string        `yaml:"path" form:"path" doc:"Path that is asked for with GET, on the host or socket of the handler. Any 2xx answer says that it is well."`
+	Interval time.Duration `yaml:"interval" min:"100ms" max:"1h" doc:"Time between two probes, a tenth more or less."`
+	Timeout  time.Duration `yaml:"timeout" min:"1ms" max:"1m" doc:"How long an answer may take; not longer than interval."`
+	Failures int           `yaml:"failures" min:"1" max:"1000" doc:"Failed probes in a row after which its events wait. A single good one lets them go on."`
+}
+
 // PollHandler says how services claim.
 type PollHandler struct {
 	Lease time.Duration `yaml:"lease" min:"1s" max:"12h" doc:"How long a claimed event is the claimer's, where the claim does not say. Then it is tried again."`
+	NATS  bool          `yaml:"nats" doc:"Services may claim over NATS, too. Who may is for the NATS server to say."`
 }
 
 // LogHandler has no options.
 type LogHandler struct{}
+
+// Batch says how events are sent together.
+type Batch struct {
+	Max  int           `yaml:"max" min:"1" max:"1000" doc:"Events in one request."`
+	Wait time.Duration `yaml:"wait" min:"0s" max:"1m" doc:"How long the first of a batch that is not full waits for company. 0s: what is due is sent at once."`
+}
 
 // The kinds of handlers.
 const (
@@ -253,4 +270,16 @@ type Route struct {
 	_        later             `yaml:"order_by"`
 	Schema   string            `yaml:"schema" file:"true" doc:"File with a JSON Schema for the payload. What the route takes and does not fit is kept as ERROR invalid."`
 	_        later             `yaml:"on_failure"`
+}
+
+// Schedule is a list of times at which eventd makes an event itself.
+type Schedule struct {
+	Cron          string            `yaml:"cron" required:"true" doc:"When: minute, hour, day of the month, month and day of the week, as in crontab; with six fields, seconds come first."`
+	Timezone      string            `yaml:"timezone" doc:"IANA name of the time zone in which cron is read, such as Europe/Zurich."`
+	MessageType   string            `yaml:"message_type" required:"true" form:"type" doc:"Message type of the events, which stand in the table request."`
+	Payload       string            `yaml:"payload" doc:"Their payload, as text."`
+	ContentType   string            `yaml:"content_type" form:"media" doc:"Content type of the payload."`
+	CorrelationID string            `yaml:"correlation_id" doc:"Conversation that all of them belong to. Default: each has one of its own."`
+	Headers       map[string]string `yaml:"headers" keys:"header" doc:"Headers that go along with them."`
+	Missed        string            `yaml:"missed" enum:"skip,once,all" doc:"What becomes of times that passed by more than a minute ago while eventd was not running: skip them, make the last of them up, or all (the latest 100)."`
 }

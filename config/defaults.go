@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"reflect"
 	"slices"
 	"time"
@@ -36,18 +37,24 @@ func fresh(t reflect.Type) reflect.Value {
 		return reflect.ValueOf(embedded())
 	case reflect.TypeFor[Stream]():
 		return reflect.ValueOf(Stream{Replicas: 1})
+	case reflect.TypeFor[Batch]():
+		return reflect.ValueOf(Batch{Max: 100, Wait: 50 * time.Millisecond})
 	case reflect.TypeFor[Source]():
 		return reflect.ValueOf(Source{Table: "inbound", MaxAckPending: 1024, AckWait: 30 * time.Second})
 	case reflect.TypeFor[Policy]():
 		return reflect.ValueOf(builtIn())
 	case reflect.TypeFor[Breaker]():
 		return reflect.ValueOf(Breaker{Failures: 5, Open: 30 * time.Second})
+	case reflect.TypeFor[Health]():
+		return reflect.ValueOf(Health{Path: "/healthz", Interval: 5 * time.Second, Timeout: 500 * time.Millisecond, Failures: 3})
 	case reflect.TypeFor[Verify]():
 		return reflect.ValueOf(Verify{Tolerance: 5 * time.Minute})
 	case reflect.TypeFor[PollHandler]():
 		return reflect.ValueOf(PollHandler{Lease: 30 * time.Second})
 	case reflect.TypeFor[Handler]():
 		return reflect.ValueOf(handler())
+	case reflect.TypeFor[Schedule]():
+		return reflect.ValueOf(Schedule{Timezone: "UTC", Payload: "{}", ContentType: "application/json", Missed: "once"})
 	default:
 		return reflect.Zero(t)
 	}
@@ -69,6 +76,15 @@ func builtIn() Policy {
 // time until its PubAck, and servers acknowledge hundreds together.
 const topicConcurrency = 512
 
+// batchConcurrency is the default with batches, of which each holds many events.
+const batchConcurrency = 8
+
+// Defaults of asynchronous handlers.
+const (
+	asyncTimeout = 10 * time.Minute
+	asyncMax     = 1000
+)
+
 func handler() Handler {
 	return Handler{
 		Timeout: 10 * time.Second, Concurrency: 64, Format: "binary", Retry: DefaultPolicy,
@@ -88,6 +104,9 @@ func (c *Config) complete() {
 	c.completePolicies()
 	for name, h := range c.Handlers {
 		h.complete(name, func(key string) bool { return c.origin.has(join(join("handlers", name), key)) })
+		if at := join(join("handlers", name), "health"); h.Health != nil && !c.origin.has(join(at, "timeout")) {
+			h.Health.Timeout = min(h.Health.Timeout, h.Health.Interval)
+		}
 		c.Handlers[name] = h
 	}
 	for i := range c.Routes {
@@ -162,6 +181,11 @@ func (p Policy) complete(has func(key string) bool) Policy {
 // its kind.
 func (h *Handler) complete(name string, has func(key string) bool) {
 	orDefault(&h.Service, name)
+	h.completeBatch(has)
+	if h.Async {
+		h.AsyncTimeout = cmp.Or(h.AsyncTimeout, asyncTimeout)
+		h.AsyncMax = cmp.Or(h.AsyncMax, asyncMax)
+	}
 	switch h.Kind() {
 	case KindUnix:
 		orDefault(&h.Path, "/")
@@ -179,6 +203,18 @@ func (h *Handler) complete(name string, has func(key string) bool) {
 		if h.Format == handler().Format {
 			h.Format = ""
 		}
+	}
+}
+
+func (h *Handler) completeBatch(has func(key string) bool) {
+	if h.Batch == nil {
+		return
+	}
+	if !has("concurrency") {
+		h.Concurrency = batchConcurrency
+	}
+	if !has("format") {
+		h.Format = "structured"
 	}
 }
 

@@ -119,7 +119,7 @@ var formTexts = map[string]string{
 	"": "text", "name": "a name", "route": "a name", "service": "a service", "stream": "the name of a stream",
 	"subject": "a subject, with wildcards", "capture": "a subject, with wildcards", "literal": "a subject",
 	"type": "a message type", "glob": "a message type, with `*`", "httpurl": "a URL", "natsurl": "a URL",
-	"listen": "`host:port`", "path": "a path", "host": "a host", "socket": "a path", "code": "a code or class",
+	"listen": "`host:port`", "path": "a path", "host": "a host", "socket": "a path", "code": "a code or class", "media": "a content type",
 }
 
 // scalarText says what a single value is.

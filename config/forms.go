@@ -65,6 +65,10 @@ var forms = map[string]form{
 		pattern: regexp.MustCompile(`^[1-9][0-9]{0,6}/[smh]$`),
 		what:    "a rate such as 500/s, 90/m or 10/h",
 	},
+	"media": {
+		pattern: regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,127}/[A-Za-z0-9!#$%&'*+.^_`|~-]{1,127}( *;[ -~]*)?$"),
+		what:    "a content type such as application/json",
+	},
 	"header": {
 		pattern: regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}$"),
 		what:    "the name of a header",

@@ -183,7 +183,9 @@ func defaultOf(v reflect.Value, tag reflect.StructTag) (any, bool) {
 			return tag.Get("zero"), true
 		}
 		return x.String(), true
-	case int, float64, bool:
+	case int:
+		return x, x != 0 || !strings.HasSuffix(tag.Get("yaml"), ",omitempty")
+	case float64, bool:
 		return x, true
 	case []string:
 		return x, x != nil

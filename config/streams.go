@@ -199,3 +199,35 @@ func streamName(subject string) string {
 		return '_'
 	}, strings.Join(tokens, "_"))
 }
+
+// checkClaims notes streams that capture what services ask for over NATS: their
+// acknowledgement would come before eventd's answer.
+func (c *Config) checkClaims() {
+	if !c.origin.clean("nats") || !c.origin.clean("service") {
+		return
+	}
+	for _, name := range Names(c.Handlers) {
+		path := join(join(join("handlers", name), KindPoll), "nats")
+		if p := c.Handlers[name].Poll; p == nil || !p.NATS || !c.origin.clean(path) {
+			continue
+		}
+		for _, subject := range []string{"eventd." + c.Service + ".claim." + name, "eventd." + c.Service + ".claims.*.*.*"} {
+			if stream := c.anyStream(subject); stream != "" {
+				c.origin.addf(path, "the stream %s captures %q, and would answer in place of eventd", stream, subject)
+			}
+		}
+	}
+}
+
+// anyStream returns a stream that takes some of what is sent to a subject; "" for
+// none that is known.
+func (c *Config) anyStream(subject string) string {
+	for _, name := range Names(c.NATS.EffectiveStreams) {
+		for _, s := range c.NATS.EffectiveStreams[name].Subjects {
+			if overlap(s, subject) {
+				return name
+			}
+		}
+	}
+	return ""
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/eventd-io/eventd/metrics"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/schedule"
 	"github.com/eventd-io/eventd/storage"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -45,11 +46,14 @@ type Daemon struct {
 	store    *storage.DB
 	conn     *queue.Conn
 	router   *router.Router
+	// schedules make events once everything else is started.
+	schedules *schedule.Runner
 
 	reloading sync.Mutex // one reload at a time; guards routed
 	routed    router.Config
 	config    atomic.Pointer[config.Config]
 	sources   sources
+	claims    *queue.ClaimService
 	up        atomic.Bool // everything is started
 	stopping  atomic.Bool
 	failed    chan error // the first thing that cannot be lived with
@@ -132,7 +136,8 @@ func (d *Daemon) onStop(name string, stop func(context.Context) error) {
 // [Daemon.stop] stops what was.
 func (d *Daemon) start(ctx context.Context, c *config.Config) error {
 	for _, step := range []func(context.Context, *config.Config) error{
-		d.startMetrics, d.startStore, d.startQueue, d.startRouter, d.startListeners, d.startOutbox, d.startSources,
+		d.startMetrics, d.startStore, d.startQueue, d.startRouter, d.startListeners, d.startClaims, d.startOutbox, d.startSources,
+		d.startSchedules,
 	} {
 		if err := step(ctx, c); err != nil {
 			return err
@@ -168,6 +173,10 @@ func labels(c *config.Config) metrics.Labels {
 		if s.MessageType != "" {
 			l.MessageTypes = append(l.MessageTypes, s.MessageType)
 		}
+	}
+	for _, name := range config.Names(c.Schedules) {
+		l.Sources = append(l.Sources, schedule.SourceOf(name))
+		l.MessageTypes = append(l.MessageTypes, c.Schedules[name].MessageType)
 	}
 	return l
 }
@@ -208,11 +217,12 @@ func (d *Daemon) startRouter(ctx context.Context, c *config.Config) (err error) 
 		return err
 	}
 	d.router, err = router.New(router.Options{
-		Service: c.Service, Store: d.store, Observer: d.metrics, Log: d.log,
+		Service: c.Service, Instance: instance(d.store.ID()), Store: d.store, Observer: d.metrics, Log: d.log,
 	}, d.routed)
 	if err != nil {
 		return err
 	}
+	d.schedules = schedule.NewRunner(d.store, d.router, d.log)
 	d.onStop("router", func(ctx context.Context) error {
 		d.router.Stop(ctx)
 		closeDeliverers(d.routed)
@@ -224,6 +234,10 @@ func (d *Daemon) startRouter(ctx context.Context, c *config.Config) (err error) 
 	d.metrics.SetSnapshot(d.Snapshot)
 	return nil
 }
+
+// instance is the name that claims of a store have in front: the random end of
+// its id. It stays when eventd is started anew, or elsewhere.
+func instance(storeID string) string { return storeID[max(0, len(storeID)-12):] }
 
 // startOutbox publishes what waits in the outbox. It is stopped before NATS is;
 // what is left is published after the next start.

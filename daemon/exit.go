@@ -50,10 +50,10 @@ func ExitCode(err error) int {
 var errUnreadable = errors.New("configuration cannot be read")
 
 // Load reads and checks a configuration file: all that starting with it checks,
-// expressions schemas, certificates and secrets included. The error is [config.Problems], which lists
+// expressions, crons, schemas, certificates and secrets included. The error is [config.Problems], which lists
 // everything that is wrong, or says why the file cannot be read.
 func Load(path string, env func(string) (string, bool)) (*config.Config, error) {
-	c, err := config.Load(path, env, checkExpressions, checkSchemas, checkCertificates, checkSecrets)
+	c, err := config.Load(path, env, checkExpressions, checkSchedules, checkSchemas, checkCertificates, checkSecrets)
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err)

@@ -12,26 +12,71 @@ import (
 
 	"github.com/eventd-io/eventd/api/client"
 	"github.com/eventd-io/eventd/api/wire"
+	"github.com/nats-io/nats.go"
 )
 
 const pollingRoutes = `
 retry: {default: {backoff: constant, initial: 10ms, jitter: 0}}
 handlers:
-  worker: {poll: {}}
+  worker: {poll: {"nats": true}}
   done: {log: {}}
 routes:
   - {message_type: JOB, handler: worker}
   - {message_type: DONE, handler: done}
 `
 
-// processor runs one until the test ends or stop is called.
-func (p *product) processor(x client.Processor) (stop func()) {
+// overHTTP returns a client that claims from the API.
+func (p *product) overHTTP() *client.Client {
 	p.t.Helper()
 	c, err := client.New("http://"+p.admin, "", &http.Client{Transport: &http.Transport{DisableKeepAlives: true}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	c.Service, x.Handler = "WORKER", "worker"
+	return c
+}
+
+// overNATS returns a client that claims over NATS.
+func (p *product) overNATS() *client.Client {
+	p.t.Helper()
+	return natsClient(p.connect(), "SERVICE_A")
+}
+
+func (p *product) connect() *nats.Conn {
+	p.t.Helper()
+	nc, err := nats.Connect("nats://" + p.nats)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(nc.Close)
+	return nc
+}
+
+func natsClient(nc *nats.Conn, application string) *client.Client {
+	return client.NewNATS(application, func(ctx context.Context, subject string, header map[string][]string, body []byte) (map[string][]string, []byte, error) {
+		m, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Header: header, Data: body})
+		if err != nil {
+			return nil, nil, err
+		}
+		return m.Header, m.Data, nil
+	})
+}
+
+// overBoth runs a test with claims over HTTP and over NATS.
+func overBoth(t *testing.T, test func(p *product, c *client.Client)) {
+	for name, over := range map[string]func(*product) *client.Client{"HTTP": (*product).overHTTP, "NATS": (*product).overNATS} {
+		t.Run(name, func(t *testing.T) {
+			p := run(t, pollingRoutes)
+			c := over(p)
+			c.Service = "WORKER"
+			test(p, c)
+		})
+	}
+}
+
+// processor runs one until the test ends or stop is called.
+func (p *product) processor(c *client.Client, x client.Processor) (stop func()) {
+	p.t.Helper()
+	x.Handler = "worker"
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Process(ctx, x) }()
@@ -54,8 +99,10 @@ func (p *product) job(id string) {
 
 // TestProcessors handle what they claim, with follow-ups, failures that pass and
 // failures that stay.
-func TestProcessors(t *testing.T) {
-	p := run(t, pollingRoutes)
+func TestProcessors(t *testing.T) { overBoth(t, testProcessors) }
+
+func testProcessors(p *product, c *client.Client) {
+	t := p.t
 	var mu sync.Mutex
 	tries := map[string]int{}
 	x := client.Processor{Concurrency: 4, Handle: func(_ context.Context, e *wire.Claimed) ([]wire.NewEvent, error) {
@@ -71,8 +118,8 @@ func TestProcessors(t *testing.T) {
 		}
 		return []wire.NewEvent{{MessageType: "DONE", EventID: "done-" + id, Payload: e.Payload}}, nil
 	}}
-	p.processor(x)
-	p.processor(x)
+	p.processor(c, x)
+	p.processor(c, x)
 	p.job("hopeless")
 	p.job("flaky")
 	for i := range 20 {
@@ -94,10 +141,12 @@ func TestProcessors(t *testing.T) {
 
 // TestProcessorKeepsItsLease while it works for longer, and gives the event back
 // when it is stopped.
-func TestProcessorKeepsItsLease(t *testing.T) {
-	p := run(t, pollingRoutes)
+func TestProcessorKeepsItsLease(t *testing.T) { overBoth(t, testProcessorKeepsItsLease) }
+
+func testProcessorKeepsItsLease(p *product, c *client.Client) {
+	t := p.t
 	begun := make(chan int, 10)
-	stop := p.processor(client.Processor{
+	stop := p.processor(c, client.Processor{
 		Lease: time.Second, OnError: func(err error) { t.Error(err) },
 		Handle: func(ctx context.Context, e *wire.Claimed) ([]wire.NewEvent, error) {
 			begun <- e.Attempt

@@ -45,6 +45,10 @@ func (d *Daemon) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	schedules, err := translateSchedules(c)
+	if err != nil {
+		return err
+	}
 	routed, err := translateRouter(c, d.conn, d.log)
 	if err != nil {
 		return err
@@ -59,7 +63,11 @@ func (d *Daemon) reload(ctx context.Context) error {
 	d.config.Store(c)
 	d.conn.SetStreams(ctx, translateStreams(c))
 	d.applySources(wanted)
+	d.schedules.Set(schedules)
 	closeDeliverers(old)
+	if err := d.claims.Offer(claimedOverNATS(c)); err != nil {
+		d.log.Error().Err(err).Msg("claims are offered over NATS as before")
+	}
 	return nil
 }
 

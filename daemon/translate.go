@@ -68,17 +68,28 @@ func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Confi
 			closeDeliverers(out)
 			return out, fmt.Errorf("handler %s: %w", name, err)
 		}
-		out.Handlers = append(out.Handlers, routerHandler(c, name, &h, d))
+		translated := routerHandler(c, name, &h, d)
+		if translated.Health, err = health(h.Health, d); err != nil {
+			closeDeliverers(out)
+			return out, fmt.Errorf("handler %s: %w", name, err)
+		}
+		out.Handlers = append(out.Handlers, translated)
 	}
 	return out, nil
 }
 
 func routerHandler(c *config.Config, name string, h *config.Handler, d endpoint) router.Handler {
-	return router.Handler{
+	out := router.Handler{
 		Name: name, Service: h.Service, Kind: h.Kind(), Target: d.Target(),
 		Concurrency: h.Concurrency, Policy: policy(c.Retry[h.Retry]), Deliverer: d,
 		Rate: perSecond(h.RateLimit), Breaker: breaker(h.Breaker), ResponseWithin: h.ResponseWithin,
+		AsyncTimeout: h.AsyncTimeout, AsyncMost: h.AsyncMax,
 	}
+	if h.Batch != nil { // requests are made of the events in slots
+		out.Concurrency *= h.Batch.Max
+		out.Bytes = h.Concurrency * handler.MaxBatch
+	}
+	return out
 }
 
 // perSecond reads a rate such as 500/s, which is checked already; "" is 0.
@@ -93,6 +104,21 @@ func breaker(b *config.Breaker) *router.Breaker {
 		return nil
 	}
 	return &router.Breaker{Failures: b.Failures, Open: b.Open}
+}
+
+// health returns the probes of a handler, nil when it has none.
+func health(c *config.Health, d endpoint) (*router.Health, error) {
+	target, ok := d.(interface {
+		Health(path string, timeout time.Duration) (*handler.Health, error)
+	})
+	if c == nil || !ok {
+		return nil, nil
+	}
+	prober, err := target.Health(c.Path, c.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &router.Health{Prober: prober, Interval: c.Interval, Failures: c.Failures}, nil
 }
 
 func polled(c *config.Config, name string, h *config.Handler) router.Handler {
@@ -129,11 +155,17 @@ func deliverer(c *config.Config, name string, h *config.Handler, p nats, log zer
 	}
 	switch h.Kind() {
 	case config.KindHTTP, config.KindUnix:
-		return handler.NewHTTP(handler.HTTPOptions{
+		o := handler.HTTPOptions{
 			URL: h.HTTP, Socket: h.Unix, Path: h.Path, Timeout: h.Timeout,
-			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c),
+			Format: format(h.Format), Headers: h.Headers, RetryOn: h.RetryOn, Source: ceSource(c), Async: h.AsyncTimeout,
 			TLS: handlerTLS(h.TLS), Signer: sign,
-		})
+		}
+		if h.Batch != nil {
+			return handler.NewBatch(handler.BatchOptions{
+				HTTPOptions: o, Max: h.Batch.Max, Wait: h.Batch.Wait, Requests: h.Concurrency,
+			})
+		}
+		return handler.NewHTTP(o)
 	case config.KindNATS:
 		return handler.NewNATS(handler.NATSOptions{
 			Subject: h.NATS, Timeout: h.Timeout, Format: format(h.Format), Headers: h.Headers,

@@ -6,6 +6,7 @@ import (
 	"github.com/eventd-io/eventd/metrics"
 	"github.com/eventd-io/eventd/queue"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/schedule"
 	"github.com/eventd-io/eventd/schema"
 	"github.com/eventd-io/eventd/storage"
 	"github.com/eventd-io/eventd/webhook"
@@ -15,6 +16,7 @@ import (
 var (
 	_ router.Store      = (*storage.DB)(nil)
 	_ router.Observer   = (*metrics.Metrics)(nil)
+	_ router.Prober     = (*handler.Health)(nil)
 	_ storage.Observer  = (*metrics.Metrics)(nil)
 	_ handler.Publisher = (*queue.Conn)(nil)
 	_ handler.Requester = (*queue.Conn)(nil)
@@ -25,6 +27,8 @@ var (
 	_ queue.Intake      = (*router.Router)(nil)
 	_ queue.OutboxStore = (*storage.DB)(nil)
 	_ queue.Positions   = (*storage.DB)(nil)
+	_ schedule.Store    = (*storage.DB)(nil)
+	_ schedule.Intake   = (*router.Router)(nil)
 	_ api.Intake        = (*router.Router)(nil)
 	_ api.Reader        = (*storage.DB)(nil)
 	_ api.WorkingData   = (*router.Router)(nil)

@@ -68,6 +68,9 @@ func (h *Fields) own(a *event.Attempt) {
 	h.add("Eventd-Attempt", strconv.Itoa(a.Number))
 	h.add("Eventd-Route", safe(a.Route))
 	h.add("Eventd-Table", a.Event.Table.String())
+	if a.ClaimID != "" {
+		h.add("Eventd-Claim-Id", a.ClaimID)
+	}
 	for _, name := range []string{"traceparent", "tracestate"} {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
 		if v := a.Event.Attributes[name]; v != "" && validValue(v) && h.index(canonical) < 0 {

@@ -17,7 +17,7 @@
 //
 // Reading order: envelope.go (what goes in and out), fields.go (headers sorted
 // out), bare.go, binary.go, structured.go, plain.go (the forms), attributes.go
-// (what CloudEvents demands), encode.go (the way out).
+// (what CloudEvents demands), encode.go and batch.go (the way out).
 package envelope
 
 import (

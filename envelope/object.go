@@ -14,10 +14,15 @@ import (
 )
 
 // structuredBody returns an event as one CloudEvents JSON object, the same
-// bytes at each attempt.
-func structuredBody(e *event.Event, payload []byte, ceSource string) []byte {
-	attributes := make(map[string]string, 8+len(e.Attributes))
+// bytes at each attempt. The attributes in more win over those of the event.
+func structuredBody(e *event.Event, payload []byte, ceSource string, more ...Field) []byte {
+	attributes := make(map[string]string, 8+len(e.Attributes)+len(more))
 	eachAttribute(e, ceSource, func(name, value string) { attributes[name] = value })
+	for _, f := range more {
+		if f.Value != "" { // no attribute may be empty
+			attributes[f.Name] = f.Value
+		}
+	}
 	contentType := e.ContentType
 	if _, _, err := mime.ParseMediaType(contentType); err != nil {
 		contentType = ""

@@ -8,6 +8,7 @@ type ClaimOrder struct {
 	Lease time.Duration // how long they are the claimer's; 0: as configured
 	Wait  time.Duration // how long to wait for the first
 	By    string        // who claims; "" for the handler's service
+	Room  *Room         // what they must fit in; nil for anything
 }
 
 // Claim is one event that a service has taken for itself: an attempt that is

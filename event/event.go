@@ -38,7 +38,8 @@ type Event struct {
 	Literals []string
 	// Headers are the message headers it arrived with and that go along with it.
 	Headers map[string]string
-	// Source is the configured source it came through; "" for the API and replies.
+	// Source is the configured source it came through, schedules/NAME for one that
+	// a schedule made; "" for the API and replies.
 	Source   string
 	Position Position
 }

@@ -39,7 +39,7 @@ type HandlerInfo struct {
 	Target      string    `json:"target"` // URL, subject or path, without secrets
 	Concurrency int       `json:"concurrency"`
 	InFlight    int       `json:"in_flight"`
-	Claims      int       `json:"claims"`  // by services, of a polled handler
+	Claims      int       `json:"claims"`  // by services, of a polled handler, or taken over by an asynchronous one
 	Queue       int       `json:"queue"`   // due now, waiting for a slot
 	Retries     int       `json:"retries"` // scheduled for later
 	Overdue     int       `json:"overdue"` // requests sent whose response has not come in time
@@ -49,6 +49,15 @@ type HandlerInfo struct {
 	// BreakerUntil is set while its breaker is not closed: until then nothing is
 	// tried, and one attempt decides afterwards.
 	BreakerUntil time.Time `json:"breaker_until,omitzero"`
+	// UnhealthySince is set while it is handed nothing as probes of its health
+	// fail. HealthProblem is what the last probe found, also before that.
+	UnhealthySince time.Time `json:"unhealthy_since,omitzero"`
+	HealthProblem  string    `json:"health_problem,omitempty"`
+	// RateLimited: events are due, and its rate_limit lets none begin right now.
+	RateLimited bool `json:"rate_limited,omitempty"`
+	// Ramp is how many attempts may run at the same time for now, as it begins
+	// gently after it was closed off; 0 for its concurrency.
+	Ramp int `json:"ramp,omitempty"`
 }
 
 // SourceInfo tells how a source stands.

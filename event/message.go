@@ -10,6 +10,8 @@ type Message struct {
 	// [Invalid], with a Detail for people. Both are "" for a sound message.
 	Problem Reason
 	Detail  string
+	// Mark is stored with it, nil for none: it is a run of that schedule.
+	Mark *Mark
 }
 
 // Receipt says what became of a [Message].
@@ -28,6 +30,12 @@ type Attempt struct {
 	Route      string
 	Number     int // 1 for the first of this generation
 	Generation int
+	// ClaimID names the attempt to whoever may take it over and say later what
+	// became of it; "" where nobody may.
+	ClaimID string
+	// Alone asks for no company in a request: it was in flight in a crash, and
+	// may have been the cause.
+	Alone bool
 }
 
 // Outcome is the class of an [Answer].
@@ -38,6 +46,9 @@ const (
 	Done  Outcome = 1 // handled: COMPLETED
 	Again Outcome = 2 // may succeed later: RETRY, or FAILED when the policy is exhausted
 	Never Outcome = 3 // trying again would not help: ERROR
+	// Taken: the handler has taken it over and says later what became of it, as
+	// of a claim. It stays IN_PROGRESS, for as long as Lease.
+	Taken Outcome = 4
 )
 
 // Answer is what came of an [Attempt].
@@ -49,6 +60,12 @@ type Answer struct {
 	Took    time.Duration
 	// Rest asks for no attempt at this handler for so long: Retry-After.
 	Rest time.Duration
+	// Delay asks for no attempt of this event for so long.
+	Delay time.Duration
+	// Lease is how long a Taken event is the handler's.
+	Lease time.Duration
+	// Silent says nothing of the handler: another answer to the same request does.
+	Silent bool
 	// Uncharged answers do not count against the policy: 429.
 	Uncharged bool
 	// Pause asks to pause the handler until a person resumes it: 410.

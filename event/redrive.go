@@ -7,10 +7,19 @@ type RedriveOrder struct {
 	Handler string // instead of the deliveries it has; "" for those
 	Detail  string // why, for the timeline
 	By      string // the service or person that asks
-	Of      string // of its deliveries only those to this handler; "" for all
-	Job     uint64 // the ID of the [Redrive] it is part of; 0 for none
+	// Of names a handler: only its delivery is meant, "" for all. The others stay
+	// as they are, and what they are does not matter.
+	Of  string
+	Job uint64 // the ID of the [Redrive] it is part of; 0 for none
 	// Payload goes out in place of the one so far when it is not nil.
 	Payload []byte
+}
+
+// CancelOrder asks for one event to be given up.
+type CancelOrder struct {
+	Of     string // only the delivery to this handler; "" for all
+	Detail string // why, for the timeline
+	By     string // the service or person that asks
 }
 
 // Redrive is a durable job that redrives many events. The set of them is fixed

@@ -15,6 +15,7 @@ type Admission struct {
 	// transaction, unless the event is a duplicate; nil for nothing. Where it
 	// cannot, the event is stored with a note of it.
 	Remember Amend
+	Mark     *Mark // of the schedule that it is a run of, stored in any case; nil for none
 	// Duplicate is set by the store when the same event was stored before. The
 	// first one keeps a note of it and nothing else is stored; Event.Seq is then
 	// the first one's.
@@ -73,6 +74,35 @@ type DueQuery struct {
 	Now     time.Time // those due at or before it
 	Limit   int       // at most so many…
 	Bytes   int       // …and no more after so many bytes of payload
+	Room    *Room     // …nor more than fit in there; nil for any
+}
+
+// Room bounds what is read by the size that it will have elsewhere.
+type Room struct {
+	Bytes int
+	// Size returns how many of them an event needs. One that needs more than
+	// there are is passed over, as if it did not wait. The payload is not to be
+	// kept.
+	Size func(e *Event, payload []byte) int
+}
+
+// DuePlace is a place in the queue of a handler, which is in the order of its
+// fields. The zero one is before all.
+type DuePlace struct {
+	At    time.Time // when the delivery is due, in microseconds
+	Seq   uint64    // of its event
+	Index int       // of the delivery in it
+}
+
+// Before reports whether a place comes before another.
+func (p DuePlace) Before(other DuePlace) bool {
+	if !p.At.Equal(other.At) {
+		return p.At.Before(other.At)
+	}
+	if p.Seq != other.Seq {
+		return p.Seq < other.Seq
+	}
+	return p.Index < other.Index
 }
 
 // Backup is a consistent copy of the store. Who gets it reads it, and closes it

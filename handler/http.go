@@ -32,6 +32,7 @@ type HTTPOptions struct {
 	Source  string            // CloudEvents source of events that came without one
 	TLS     TLSOptions        // for an https URL
 	Signer  Signer            // of every request; nil for none
+	Async   time.Duration     // 202 takes an event over for so long; 0: it handles it
 }
 
 // HTTP posts events to an endpoint, over HTTP/1.1.
@@ -44,6 +45,7 @@ type HTTP struct {
 	pool    *pool
 	first   []byte // the request line and the headers that all requests have
 	fixed   http.Header
+	host    string // and port
 	target  string
 	socket  bool
 	timeout time.Duration
@@ -51,11 +53,12 @@ type HTTP struct {
 	source  string
 	retryOn *RetryOn
 	signer  Signer
+	async   time.Duration
 }
 
 // NewHTTP returns a handler that has no connection yet. Close it after use.
 func NewHTTP(o HTTPOptions) (*HTTP, error) {
-	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != "", signer: o.Signer}
+	h := &HTTP{timeout: o.Timeout, format: o.Format, source: o.Source, socket: o.Socket != "", signer: o.Signer, async: o.Async}
 	if h.timeout <= 0 {
 		h.timeout = DefaultTimeout
 	}
@@ -78,7 +81,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if h.pool, err = newPool(o.Socket, u.Scheme, host, o.TLS); err != nil {
 		return nil, err
 	}
-	h.first = h.beginning(u, host)
+	h.host, h.first = host, h.beginning(u, host)
 	return h, nil
 }
 
@@ -185,6 +188,17 @@ func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Tim
 	}
 	var payload []byte
 	c.fields, payload = envelope.Encode(c.fields, a, h.format, h.source)
+	return h.send(ctx, c, payload, h)
+}
+
+// reader says what an answer means. An error is one of the connection.
+type reader interface {
+	read(response *http.Response, body io.Reader) (event.Answer, error)
+}
+
+// send makes a request, whose own headers are in c.fields, has its answer read,
+// and lets go of the connection.
+func (h *HTTP) send(ctx context.Context, c *connection, payload []byte, r reader) event.Answer {
 	if h.signer != nil {
 		c.fields = signed(c.fields, h.signer, payload)
 	}
@@ -194,10 +208,10 @@ func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Tim
 		c.close()
 		return broken(ctx, h.timeout, err)
 	}
-	answer, err := h.read(response, &c.body)
+	answer, err := r.read(response, &c.body)
 	// An answer that breaks off says nothing of success: a server that fails
 	// half-way has sent its status before. A failure it stays either way.
-	if err != nil && answer.Outcome == event.Done {
+	if err != nil && (answer.Outcome == event.Done || answer.Outcome == event.Taken) {
 		answer = broken(ctx, h.timeout, err)
 		answer.Code = response.StatusCode
 	}
@@ -209,9 +223,12 @@ func (h *HTTP) exchange(ctx context.Context, a *event.Attempt, deadline time.Tim
 	return answer
 }
 
-// read says what an answer means. An error is one of the connection.
+// read implements [reader] for one event.
 func (h *HTTP) read(response *http.Response, body io.Reader) (answer event.Answer, err error) {
 	answer = classify(response.StatusCode, response.Header, h.retryOn, time.Now())
+	if response.StatusCode == http.StatusAccepted && h.async > 0 {
+		answer.Outcome, answer.Lease = event.Taken, h.async
+	}
 	switch {
 	case response.StatusCode == http.StatusSwitchingProtocols: // what follows is no HTTP
 	case response.StatusCode == http.StatusOK && envelope.IsCloudEvent(response.Header):

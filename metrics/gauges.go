@@ -29,7 +29,7 @@ func newGauges(m *Metrics) *gauges {
 		oldest: desc("eventd_oldest_event_age_seconds",
 			"Time since the oldest event with this status was received; 0 where there is none.", "status"),
 		inFlight: desc("eventd_in_flight", "Attempts that run.", "handler"),
-		claims:   desc("eventd_claims", "Events that services have claimed.", "handler"),
+		claims:   desc("eventd_claims", "Events that services have claimed or taken over.", "handler"),
 		queue:    desc("eventd_queue_length", "Deliveries that wait for a slot of their handler, retries aside.", "handler"),
 		retries:  desc("eventd_retries_scheduled", "Deliveries that are to be tried again.", "handler"),
 		overdue: desc("eventd_requests_overdue",
@@ -93,9 +93,11 @@ func (g *gauges) collectEvents(ch chan<- prometheus.Metric, s *event.Snapshot, n
 
 // Reasons for which a handler gets no events.
 const (
-	manual  = "manual"  // a person paused it
-	resting = "resting" // it asked for a rest with Retry-After
-	breaker = "breaker" // it failed again and again
+	manual  = "manual"     // a person paused it
+	resting = "resting"    // it asked for a rest with Retry-After
+	breaker = "breaker"    // it failed again and again
+	unwell  = "unhealthy"  // probes of its health fail
+	limited = "rate_limit" // its rate is used up for the moment
 )
 
 func (g *gauges) collectHandlers(ch chan<- prometheus.Metric, live *series, list []event.HandlerInfo, now time.Time) {
@@ -121,6 +123,8 @@ func (g *gauges) collectHandlers(ch chan<- prometheus.Metric, live *series, list
 		gauge(ch, g.paused, number(h.Paused && gone), name, string(event.Gone))
 		gauge(ch, g.paused, number(h.RestUntil.After(now)), name, resting)
 		gauge(ch, g.paused, number(h.BreakerUntil.After(now)), name, breaker)
+		gauge(ch, g.paused, number(!h.UnhealthySince.IsZero()), name, unwell)
+		gauge(ch, g.paused, number(h.RateLimited), name, limited)
 	}
 }
 

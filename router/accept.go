@@ -143,7 +143,7 @@ type plan struct {
 // and the first attempt is counted with the very commit that stores the event.
 func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
 	p := &plan{own: m.Event}
-	p.Event, p.Payload = &p.own, m.Payload
+	p.Event, p.Payload, p.Mark = &p.own, m.Payload, m.Mark
 	p.State.UpdatedBy, p.State.UpdatedAt = m.CreatedBy, m.CreatedAt
 	if m.Problem != "" {
 		r.parkNew(p, m.Problem, m.Detail, now)
@@ -235,7 +235,7 @@ func (r *Router) goOn(p *plan) {
 			continue
 		}
 		if kept := p.reserved[i]; kept != nil {
-			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event)}
+			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event), began: p.State.UpdatedAt}
 			if !kept.begin(t) {
 				r.handBack([]*task{t}, stopping)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -221,4 +222,19 @@ func TestAcceptCompletesWhatAMessageDoesNotSay(t *testing.T) {
 	if rec.CreatedBy != "SERVICE_A" || rec.CorrelationID != "e1" || rec.CreatedAt.Before(before) || rec.CreatedAt.After(time.Now()) {
 		t.Errorf("created by %q at %s, correlation %q; want SERVICE_A, now, e1", rec.CreatedBy, rec.CreatedAt, rec.CorrelationID)
 	}
+}
+
+// TestAcceptStoresMarks: that of a run with its event, also when it is a duplicate.
+func TestAcceptStoresMarks(t *testing.T) {
+	x := newRig(t, only(handlerTo("h", &script{})))
+	for i, id := range []string{"e1", "e1"} {
+		m := message(id, "A", "{}")
+		m.Mark = &event.Mark{Schedule: "nightly", Rule: "r", Seen: time.Unix(int64(i+1), 0).UTC(), EventID: id}
+		x.accept(m)
+		got, err := x.store.Marks(context.Background())
+		if err != nil || len(got) != 1 || !reflect.DeepEqual(got[0], *m.Mark) {
+			t.Errorf("Marks = %+v, %v; want %+v", got, err, *m.Mark)
+		}
+	}
+	x.find("e1") // is there once
 }

@@ -130,6 +130,17 @@ func TestCountedAheadIsTakenBack(t *testing.T) {
 		"resting": func(x *rig, h *stalling) {
 			h.gate.answers <- event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Rest: time.Hour}
 		},
+		"breaker": func(x *rig, h *stalling) {
+			guarded := withPolicy(withConcurrency(handlerTo("h", h), slots), patient)
+			guarded.Breaker = &router.Breaker{Failures: 1, Open: time.Hour}
+			x.reload(only(guarded))
+			h.gate.answers <- again
+		},
+		"unhealthy": func(x *rig, h *stalling) {
+			held := withHealth(withPolicy(withConcurrency(handlerTo("h", h), slots), patient), &pulse{sick: true})
+			held.Health.Failures = 1
+			x.reload(only(held))
+		},
 		"gone": func(x *rig, h *stalling) {
 			h.gate.answers <- event.Answer{Outcome: event.Again, Reason: event.Gone, Pause: true}
 		},

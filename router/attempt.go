@@ -25,7 +25,7 @@ func (r *Router) beginStep(t *task, service string, now time.Time) *step {
 		var e event.Entry
 		t.before = *d
 		*d, e = begin(*d, now)
-		t.delivery = *d
+		t.delivery, t.began = *d, now
 		s.Timeline = append(s.Timeline, e)
 		s.UpdatedBy, s.UpdatedAt = service, now
 		return nil, nil
@@ -83,7 +83,7 @@ func (r *Router) uncountStep(t *task, why string, now time.Time) *step {
 func (d *dispatcher) work(t *task) {
 	for t != nil {
 		d.attempt(d.configured(), t)
-		t = d.next()
+		t = d.next(t)
 	}
 }
 
@@ -91,15 +91,24 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 	a := h.Deliverer.Deliver(d.router.attempts, &event.Attempt{
 		Event: t.event, Payload: t.payload, Handler: h.Name, Route: t.delivery.Route,
 		Number: t.delivery.Attempts, Generation: t.delivery.Generation,
+		ClaimID: d.claimOf(h, t), Alone: t.delivery.Interruptions > 0,
 	})
-	d.record(&a)
+	d.heed(&a)
+	d.conclude(&outcome{handler: h, task: t, answer: a})
+}
+
+// heed takes in what an answer says of the handler.
+func (d *dispatcher) heed(a *event.Answer) {
+	d.record(a)
+	if a.Silent {
+		return
+	}
 	if a.Rest > 0 {
 		d.restUntil(clock().Add(a.Rest))
 	}
 	if a.Pause {
 		d.pauseGone()
 	}
-	d.conclude(&outcome{handler: h, task: t, answer: a})
 }
 
 // pauseGone pauses a handler that says it is gone, until a person resumes it.
@@ -113,6 +122,9 @@ func (d *dispatcher) pauseGone() {
 
 func (r *Router) settled(o *outcome) {
 	h, t, d, e := o.handler, o.task, &o.next, &o.entry
+	if h.AsyncTimeout > 0 && r.entrust(o) {
+		return
+	}
 	r.observer.DeliveryEnded(h.Name, d.Status, d.Reason, e.Duration)
 	if d.Status == event.Retry {
 		r.alarm.Set(h.Name, d.NextAttempt)

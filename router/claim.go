@@ -1,10 +1,9 @@
 package router
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -79,13 +78,13 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	for {
+	for readings := 1; ; readings++ {
 		now := clock()
 		most := d.claimable(o.Max, now)
 		if most <= 0 {
 			return nil, nil
 		}
-		list, next, err := d.router.store.Due(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes})
+		list, next, err := d.front(ctx, event.DueQuery{Handler: d.name, Now: now, Limit: most, Bytes: heldBytes, Room: o.Room})
 		if err != nil {
 			return nil, err
 		}
@@ -96,6 +95,9 @@ func (d *dispatcher) claim(ctx context.Context, h *Handler, o event.ClaimOrder) 
 		if next.IsZero() || next.After(now) {
 			d.router.alarm.Set(d.name, next)
 			return nil, nil
+		}
+		if len(list) == 0 && o.Room != nil && readings > 1 {
+			return nil, nil // what waits longest is too large, not damaged
 		}
 	}
 }
@@ -136,7 +138,7 @@ func (d *dispatcher) lease(list []event.Due, h *Handler, o event.ClaimOrder, now
 		return nil, err
 	}
 	d.mu.Lock()
-	d.spend(len(list), now)
+	d.spend(len(list))
 	d.mu.Unlock()
 	claims := make([]event.Claim, 0, len(list))
 	for i, t := range tasks {
@@ -146,7 +148,7 @@ func (d *dispatcher) lease(list []event.Due, h *Handler, o event.ClaimOrder, now
 		}
 		d.router.leases.set(leased{seq: t.event.Seq, index: t.index, handler: d.name, until: until})
 		claims = append(claims, event.Claim{
-			ID: claimID(t, now), Until: until, Attempt: t.delivery.Attempts, Payload: t.payload,
+			ID: d.router.claimID(t, now), Until: until, Attempt: t.delivery.Attempts, Payload: t.payload,
 			Record: event.Record{Event: *t.event, State: event.State{
 				Status: event.InProgress, UpdatedBy: by, UpdatedAt: now, Deliveries: []event.Delivery{t.delivery},
 			}},
@@ -170,61 +172,6 @@ func (r *Router) leaseStep(t *task, by string, now, until time.Time) *step {
 	})
 }
 
-// claimID names one attempt of one delivery, and when it began: an attempt that
-// was released is counted anew with the same number.
-func claimID(t *task, at time.Time) string {
-	return fmt.Sprintf("%d-%d-%d-%d-%d", t.event.Seq, t.index, t.delivery.Generation, t.delivery.Attempts, at.UnixMicro())
-}
-
-// parseClaimID returns the parts of one.
-func parseClaimID(id string) (seq uint64, t *task, at time.Time, ok bool) {
-	var n [5]int
-	parts := strings.Split(id, "-")
-	if len(parts) != len(n) {
-		return 0, nil, at, false
-	}
-	for i := range n {
-		var err error
-		if n[i], err = strconv.Atoi(parts[i]); err != nil || n[i] < 0 {
-			return 0, nil, at, false
-		}
-	}
-	t = &task{index: n[1]}
-	t.delivery.Generation, t.delivery.Attempts = n[2], n[3]
-	return uint64(n[0]), t, time.UnixMicro(int64(n[4])), true // not negative
-}
-
-// claimed returns what a claim stands for, if it still holds.
-func (r *Router) claimed(ctx context.Context, id string) (*event.Record, *task, error) {
-	seq, t, at, ok := parseClaimID(id)
-	if !ok {
-		return nil, nil, fmt.Errorf("claim %q: %w", id, event.ErrNotFound)
-	}
-	rec, err := r.store.Get(ctx, seq)
-	if err != nil {
-		return nil, nil, fmt.Errorf("claim %q: %w", id, err)
-	}
-	t.event = &rec.Event
-	d, err := current(&rec.State, t, event.InProgress)
-	if err != nil || d.NextAttempt.IsZero() || !claimedAt(&rec, d).Equal(at) {
-		return nil, nil, fmt.Errorf("the claim is over: %s: %w", holder(&rec, t.index), event.ErrConflict)
-	}
-	t.delivery = *d
-	return &rec, t, nil
-}
-
-// holder says who has an event now, or what became of it.
-func holder(rec *event.Record, index int) string {
-	if index >= len(rec.Deliveries) {
-		return "the event has no such delivery"
-	}
-	d := &rec.Deliveries[index]
-	if d.Status == event.InProgress {
-		return fmt.Sprintf("attempt %d is with %s until %s", d.Attempts, rec.UpdatedBy, d.NextAttempt.Format(time.RFC3339Nano))
-	}
-	return fmt.Sprintf("it is %s after attempt %d, by %s", d.Status, d.Attempts, rec.UpdatedBy)
-}
-
 // CompleteClaim says that a claimed event is handled: COMPLETED, stored together
 // with its follow-up events. by becomes updated_by; "" stands for the handler's
 // service. Errors of this and the other methods for claims: [event.ErrNotFound]
@@ -239,7 +186,7 @@ func (r *Router) CompleteClaim(ctx context.Context, id, by string, followUps []e
 func (r *Router) FailClaim(ctx context.Context, id, by string, f event.ClaimFailure) (event.Record, error) {
 	a := event.Answer{Outcome: event.Never, Reason: event.Rejected, Detail: f.Detail[:min(len(f.Detail), event.MaxDetail)]}
 	if f.Retry {
-		a.Outcome, a.Reason, a.Rest = event.Again, event.ClaimFailed, f.Delay
+		a.Outcome, a.Reason, a.Delay = event.Again, event.ClaimFailed, f.Delay
 	}
 	return r.concludeClaim(ctx, id, by, a)
 }
@@ -249,21 +196,14 @@ func (r *Router) concludeClaim(ctx context.Context, id, by string, a event.Answe
 		return event.Record{}, event.ErrUnavailable
 	}
 	defer r.running.Done()
-	rec, t, err := r.claimed(ctx, id)
-	if err != nil {
-		return event.Record{}, err
-	}
-	h := r.claimHandler(t.delivery.Handler, by)
-	a.Took = clock().Sub(claimedAt(rec, &t.delivery))
-	o := &outcome{handler: h, task: t, answer: a}
-	if err := r.settle([]*outcome{o}, 0); err != nil {
-		return event.Record{}, err
-	}
-	if o.Err != nil {
-		return event.Record{}, o.Err
-	}
-	r.leases.drop(t.event.Seq, t.index)
-	return r.store.Get(context.WithoutCancel(ctx), t.event.Seq)
+	return r.onClaim(ctx, id, func(rec *event.Record, t *task) error {
+		o := &outcome{handler: r.claimHandler(t.delivery.Handler, by), task: t, answer: a, read: rec}
+		o.answer.Took = clock().Sub(claimedAt(rec, &t.delivery))
+		if err := r.settle([]*outcome{o}, 0); err != nil {
+			return err
+		}
+		return o.Err
+	})
 }
 
 // claimHandler returns the handler that a claim was made of, in the name of who
@@ -279,65 +219,50 @@ func (r *Router) claimHandler(name, by string) *Handler {
 	return &h
 }
 
-// claimedAt returns when the attempt of a claim began.
-func claimedAt(rec *event.Record, d *event.Delivery) time.Time {
-	for i := len(rec.Timeline) - 1; i >= 0; i-- {
-		e := &rec.Timeline[i]
-		if e.Status == event.InProgress && e.Handler == d.Handler && e.Attempt == d.Attempts {
-			return e.At
-		}
-	}
-	return rec.UpdatedAt
-}
-
 // ExtendClaim lets a lease run out so long from now, or as configured with 0, and
 // returns when that is. The timeline does not mention it.
 func (r *Router) ExtendClaim(ctx context.Context, id, by string, lease time.Duration) (until time.Time, err error) {
-	_, t, err := r.claimed(ctx, id)
-	if err != nil {
-		return time.Time{}, err
-	}
-	h := r.claimHandler(t.delivery.Handler, by)
-	if lease <= 0 {
-		lease = max(h.Lease, time.Second)
-	}
-	now := clock()
-	until = dueTime(now, lease)
-	err = r.commitOne(ctx, now, newStep(t.event, func(s *event.State) (*event.Effects, error) {
-		d, err := current(s, t, event.InProgress)
-		if err != nil {
-			return nil, err
+	err = r.tryClaim(ctx, id, func(rec *event.Record, t *task) error {
+		h := r.claimHandler(t.delivery.Handler, by)
+		now := clock()
+		until = dueTime(now, cmp.Or(lease, max(h.Lease, h.AsyncTimeout, time.Second)))
+		err := r.commitOne(ctx, now, newStep(t.event, func(s *event.State) (*event.Effects, error) {
+			d, err := held(s, t, rec)
+			if err != nil {
+				return nil, err
+			}
+			d.NextAttempt, s.UpdatedBy, s.UpdatedAt = until, h.Service, now
+			return nil, nil
+		}))
+		if err == nil {
+			r.leases.extend(leased{seq: t.event.Seq, index: t.index, handler: t.delivery.Handler, until: until})
 		}
-		d.NextAttempt, s.UpdatedBy, s.UpdatedAt = until, h.Service, now
-		return nil, nil
-	}))
-	if err == nil {
-		r.leases.set(leased{seq: t.event.Seq, index: t.index, handler: t.delivery.Handler, until: until})
-	}
+		return err
+	})
 	return until, err
 }
 
 // ReleaseClaim gives a claimed event back as if it had not been claimed: it is
-// due at once and the attempt does not count.
+// due at once and the attempt does not count. One that was pushed stays on
+// record, but is not charged.
 func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record, error) {
-	rec, t, err := r.claimed(ctx, id)
-	if err != nil {
-		return event.Record{}, err
-	}
-	by = r.claimHandler(t.delivery.Handler, by).Service
-	out, err := r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
-		d, err := current(s, t, event.InProgress)
-		if err != nil {
-			return nil, err
-		}
+	return r.onClaim(ctx, id, func(rec *event.Record, t *task) error {
+		h := r.claimHandler(t.delivery.Handler, by)
+		by := h.Service
 		now := clock()
-		var e event.Entry
-		*d, e = released(*d, by, now)
-		s.Timeline, s.UpdatedBy, s.UpdatedAt = append(s.Timeline, e), by, now
-		return nil, nil
+		err := r.commitOne(ctx, now, newStep(t.event, func(s *event.State) (*event.Effects, error) {
+			d, err := held(s, t, rec)
+			if err != nil {
+				return nil, err
+			}
+			var e event.Entry
+			*d, e = released(*d, by, h.polled(), now)
+			s.Timeline, s.UpdatedBy, s.UpdatedAt = append(s.Timeline, e), by, now
+			return nil, nil
+		}))
+		if err == nil {
+			r.wake([]string{t.delivery.Handler})
+		}
+		return err
 	})
-	if err == nil {
-		r.leases.drop(t.event.Seq, t.index)
-	}
-	return out, err
 }

@@ -19,6 +19,7 @@ type task struct {
 	index    int            // of the delivery in the event's state
 	delivery event.Delivery // as it was last read or written
 	before   event.Delivery // as it was before the attempt was counted
+	began    time.Time      // when it was counted
 }
 
 // dispatcher takes what is due for one handler whenever there is room.
@@ -57,6 +58,7 @@ type dispatcher struct {
 	counting int           // attempts whose count is not stored yet
 	ahead    []*task       // counted, waiting for a slot
 	bytes    int           // of payloads in counting and ahead
+	carried  int           // bytes of payloads in running
 	outcomes []*outcome    // to be stored by settler
 	settler  bool          // runs
 	space    chan struct{} // closed when there is room again; nil when nobody waits
@@ -67,6 +69,11 @@ type dispatcher struct {
 	paused  string    // why; "" for not
 	rest    time.Time
 	breaker breaker
+	health  health
+	unwatch context.CancelFunc // ends the probes; nil without
+	ramp    ramp
+	started bool
+	fair    fair
 	limiter *rate.Limiter // nil without a limit
 
 	announced chan struct{} // closed when there may be something to claim; nil when nobody waits
@@ -80,6 +87,10 @@ func newDispatcher(r *Router, h *Handler) *dispatcher {
 }
 
 func (d *dispatcher) start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.started = true
+	d.watchHealth()
 	d.signal()
 	d.router.background.Go(d.loop)
 }
@@ -99,6 +110,7 @@ func (d *dispatcher) configure(h *Handler) bool {
 		d.breaker = breaker{}
 	}
 	d.handler, d.retired = h, false
+	d.watchHealth()
 	d.backlog, d.missed, d.oldest = true, true, time.Time{} // nobody told it what became due while it was retired
 	d.signal()
 	return true
@@ -110,6 +122,7 @@ func (d *dispatcher) retire() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.retired, d.backlog = true, true
+	d.watchHealth()
 	d.signal()
 	d.endIdle()
 	return d.over
@@ -121,13 +134,16 @@ func (d *dispatcher) taken() int { return d.running + d.settling + d.counting + 
 
 // room returns how many more attempts may be counted now. The caller holds mu.
 func (d *dispatcher) room(now time.Time) int {
-	if d.bytes >= heldBytes || d.handler.polled() {
+	if d.handler.polled() || d.roomBytes() <= 0 {
 		return 0
 	}
 	if d.breaker.trial(now) {
-		return d.allowed(1-d.taken(), now)
+		return d.allowed(d.entrusted(1-d.taken()), now)
 	}
-	return d.allowed(d.handler.Concurrency+d.flow.ahead(now)-d.taken(), now)
+	if d.ramp > 0 {
+		return d.allowed(d.entrusted(d.ramp.slots(d.handler.Concurrency)-d.taken()), now)
+	}
+	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
 }
 
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
@@ -174,7 +190,7 @@ func (d *dispatcher) young(now time.Time) bool {
 
 // open reports whether attempts may begin now, given a slot. The caller holds mu.
 func (d *dispatcher) open(now time.Time) bool {
-	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && !d.router.quitting()
+	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && d.health.well() && !d.router.quitting()
 }
 
 // reserve makes room for the attempt of an event that is about to be stored, if
@@ -187,7 +203,6 @@ func (d *dispatcher) reserve(bytes int, now time.Time) bool {
 	}
 	d.counting++
 	d.bytes += bytes
-	d.spend(1, now)
 	return true
 }
 
@@ -263,8 +278,8 @@ func (d *dispatcher) begin(t *task) bool {
 	open := d.open(time.Now())
 	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
-		d.running++
-		d.router.running.Go(func() { d.work(t) })
+		d.spend(1)
+		d.run(t)
 		return true
 	}
 	if d.closed {
@@ -278,15 +293,25 @@ func (d *dispatcher) begin(t *task) bool {
 	return true
 }
 
+// run takes a slot for an attempt. The caller holds mu.
+func (d *dispatcher) run(t *task) {
+	d.running++
+	d.carried += len(t.payload)
+	d.router.running.Go(func() { d.work(t) })
+}
+
 // next returns what the slot of an attempt that has ended is for now, nil when
 // it is given back.
-func (d *dispatcher) next() *task {
+func (d *dispatcher) next(ended *task) *task {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.flow.count(now)
+	d.carried -= len(ended.payload)
 	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.open(now) {
-		return d.first()
+		t := d.first()
+		d.carried += len(t.payload)
+		return t
 	}
 	d.running--
 	if len(d.ahead) > 0 {
@@ -303,6 +328,7 @@ func (d *dispatcher) first() *task {
 	d.ahead[0] = nil
 	d.ahead = d.ahead[1:]
 	d.bytes -= len(t.payload)
+	d.spend(1)
 	return t
 }
 
@@ -324,6 +350,7 @@ func (d *dispatcher) restUntil(at time.Time) {
 	defer d.mu.Unlock()
 	if at.After(d.rest) {
 		d.rest = at
+		d.closeOff()
 	}
 	d.signal()
 }
@@ -340,7 +367,9 @@ func (d *dispatcher) info() event.HandlerInfo {
 	if d.rest.After(time.Now()) {
 		i.RestUntil = d.rest
 	}
-	i.BreakerUntil = d.breaker.until
+	i.BreakerUntil, i.Ramp = d.breaker.until, int(d.ramp)
+	i.UnhealthySince, i.HealthProblem = d.health.since, d.health.problem
+	i.RateLimited = d.backlog && d.limiter != nil && d.allowed(1, time.Now()) < 1
 	return i
 }
 

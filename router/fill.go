@@ -33,7 +33,11 @@ func (d *dispatcher) close() {
 	d.mu.Lock()
 	d.closed = true
 	list := d.takeBack()
+	h := d.handler
 	d.mu.Unlock()
+	if x, ok := h.Deliverer.(interface{ Hurry() }); ok {
+		x.Hurry()
+	}
 	d.handBack(list, stopping)
 }
 
@@ -51,7 +55,7 @@ func (d *dispatcher) step() bool {
 	now := time.Now()
 	back, n := d.look(now)
 	if len(back) > 0 {
-		d.handBack(back, "the handler is paused, resting, failing or configured away")
+		d.handBack(back, "the handler is paused, resting, failing, not well or configured away")
 		return true
 	}
 	return n > 0 && d.fill(n)
@@ -67,9 +71,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 		return d.takeBack(), 0
 	}
 	for len(d.ahead) > 0 && d.running < d.handler.Concurrency { // more slots, or a stop that is over already
-		t := d.first()
-		d.running++
-		d.router.running.Go(func() { d.work(t) })
+		d.run(d.first())
 	}
 	n = d.room(now)
 	if !d.backlog || n <= 0 {
@@ -87,8 +89,8 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 // n attempts is reserved. It returns false when the rest must wait.
 func (d *dispatcher) fill(n int) bool {
 	now := clock()
-	list, next, err := d.router.store.Due(d.router.attempts, event.DueQuery{
-		Handler: d.name, Now: now, Limit: n, Bytes: heldBytes,
+	list, next, err := d.front(d.router.attempts, event.DueQuery{
+		Handler: d.name, Now: now, Limit: n, Bytes: d.portion(),
 	})
 	tasks := make([]*task, 0, len(list))
 	for i := range list {
@@ -104,7 +106,7 @@ func (d *dispatcher) fill(n int) bool {
 	}
 	oldest, more := next, !next.IsZero() && !next.After(now)
 	if len(tasks) < len(list) {
-		oldest, more = list[len(tasks)].Delivery.NextAttempt, true
+		oldest, more = sooner(next, list[len(tasks)].Delivery.NextAttempt), true
 	}
 	if !more {
 		d.router.alarm.Set(d.name, next)
@@ -113,7 +115,6 @@ func (d *dispatcher) fill(n int) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting -= n - len(tasks)
-	d.spend(len(tasks), now)
 	d.backlog, d.oldest = more || d.missed, oldest
 	d.relieved(now)
 	// Without rows those that were due were damaged and are taken out. Rows that are
@@ -188,6 +189,7 @@ func (d *dispatcher) handBack(list []*task, why string) {
 	d.router.handBack(list, why)
 	d.mu.Lock()
 	d.counting -= len(list)
+	d.fair.forget() // they wait again where the search may have passed by
 	for _, t := range list {
 		d.bytes -= len(t.payload)
 	}

@@ -74,7 +74,7 @@ func (r *Router) checkers(rec *event.Record, o *event.RedriveOrder) map[string]C
 	}
 	for i := range rec.Deliveries {
 		d := &rec.Deliveries[i]
-		if d.Status == event.Completed && rec.Status != event.Completed || o.Of != "" && d.Handler != o.Of {
+		if !revives(rec.Status, d, o) {
 			continue
 		}
 		if c := live.schemaOf(d.Route); c != nil {

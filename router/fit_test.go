@@ -79,13 +79,39 @@ func TestOneRouteOfSeveralDoesNotFit(t *testing.T) {
 		if rec.Deliveries[0].Status != event.Completed || audit.count() != 1 || h.count() != 0 {
 			t.Errorf("audit is %s after %d executions, h was called %d times; want COMPLETED, 1, 0", rec.Deliveries[0].Status, audit.count(), h.count())
 		}
+		if _, err := x.redrive("bad", event.RedriveOrder{Of: "h"}); !errors.Is(err, event.ErrConflict) {
+			t.Errorf("redrive of the delivery to h: %v; want ErrConflict", err)
+		}
+		if _, err := x.redrive("bad", event.RedriveOrder{Of: "audit"}); err != nil {
+			t.Errorf("redrive of the delivery to audit: %v", err)
+		}
+		synctest.Wait()
 		rec, err := x.redrive("bad", event.RedriveOrder{Payload: []byte("good")})
 		if err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if rec = x.find("bad"); rec.Status != event.Completed || audit.count() != 1 || h.count() != 1 {
-			t.Errorf("%s after %d and %d executions; want COMPLETED after 1 and 1", rec.Status, audit.count(), h.count())
+		if rec = x.find("bad"); rec.Status != event.Completed || audit.count() != 2 || h.count() != 1 {
+			t.Errorf("%s after %d and %d executions; want COMPLETED after 2 and 1", rec.Status, audit.count(), h.count())
+		}
+	})
+}
+
+// TestRedriveOfACompletedShareChecksAgain: one that is named is handed out again
+// though it is COMPLETED, so its payload has to fit.
+func TestRedriveOfACompletedShareChecksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := router.Config{
+			Routes:   []router.Route{route("A", "h", "bad")},
+			Handlers: []router.Handler{handlerTo("h", &script{}), handlerTo("bad", &script{answers: []event.Answer{rejected}})},
+		}
+		x := newRig(t, c)
+		x.accept(message("e1", "A", "evil"))
+		synctest.Wait()
+		c.Routes[0] = fitting(c.Routes[0], "good")
+		x.reload(c)
+		if _, err := x.redrive("e1", event.RedriveOrder{Of: "h"}); !errors.Is(err, event.ErrConflict) {
+			t.Errorf("redrive of the delivery to h: %v; want ErrConflict", err)
 		}
 	})
 }

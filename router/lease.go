@@ -79,6 +79,16 @@ func (l *leases) putBack(x leased) {
 	}
 }
 
+// extend notes a new end of a lease that is open. One that is not has run out or
+// is over meanwhile: who ends it looks at the stored end.
+func (l *leases) extend(x leased) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, known := l.open[leaseKey{x.seq, x.index}]; known {
+		l.put(x)
+	}
+}
+
 // drop forgets a lease that is over.
 func (l *leases) drop(seq uint64, index int) {
 	l.mu.Lock()
@@ -174,7 +184,7 @@ func (r *Router) expireAll(ctx context.Context, list []leased) error {
 		return nil
 	}
 	now := clock()
-	outcomes := make([]*outcome, 0, len(list))
+	outcomes, of := make([]*outcome, 0, len(list)), make([]leased, 0, len(list))
 	for _, x := range list {
 		rec, err := r.store.Get(ctx, x.seq)
 		if errors.Is(err, event.ErrNotFound) {
@@ -184,10 +194,18 @@ func (r *Router) expireAll(ctx context.Context, list []leased) error {
 			return err
 		}
 		if o := r.expiry(&rec, x, now); o != nil {
-			outcomes = append(outcomes, o)
+			outcomes, of = append(outcomes, o), append(of, x)
 		}
 	}
-	return r.settle(outcomes, 0)
+	if err := r.settle(outcomes, 0); err != nil {
+		return err
+	}
+	for i, o := range outcomes {
+		if errors.Is(o.Err, event.ErrConflict) { // it may have been extended: look again
+			r.leases.putBack(of[i])
+		}
+	}
+	return nil
 }
 
 // expiry is the outcome of a lease that ran out, nil when it was extended or is over.

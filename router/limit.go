@@ -16,20 +16,32 @@ func newLimiter(perSecond float64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(perSecond), max(int(perSecond/20), 1))
 }
 
-// allowed returns how many of n attempts the rate allows now. The caller holds mu.
+// allowed returns how many of n attempts the rate allows to be counted now, beside
+// those that are counted and have not begun. The caller holds mu.
 func (d *dispatcher) allowed(n int, now time.Time) int {
 	if d.limiter == nil || n <= 0 {
 		return n
 	}
-	return min(n, int(max(d.limiter.TokensAt(now), 0)))
+	return min(n, int(max(d.tokens(now), 0)))
 }
 
-// spend counts attempts against the rate. The caller holds mu.
-func (d *dispatcher) spend(n int, now time.Time) {
-	if d.limiter != nil && n > 0 {
-		d.limiter.ReserveN(now, n)
+// tokens returns how many attempts the rate has left. There is a limiter; the
+// caller holds mu.
+func (d *dispatcher) tokens(now time.Time) float64 {
+	return d.limiter.TokensAt(now) - float64(d.counting+len(d.ahead))
+}
+
+// spend counts attempts against the rate when they begin: a slow commit must not
+// let those that waited for it begin beside what the rate allows after it. The
+// caller holds mu.
+func (d *dispatcher) spend(n int) {
+	if d.limiter != nil {
+		d.limiter.ReserveN(time.Now(), n)
 	}
 }
+
+// shortestWait bounds how often a handler with a high rate is looked at.
+const shortestWait = time.Millisecond
 
 // reopens returns the soonest time at which something may begin that may not now
 // because of a rest, an open breaker or the rate; zero for none of them. The
@@ -45,11 +57,11 @@ func (d *dispatcher) reopens(now time.Time) time.Time {
 	if d.limiter == nil || d.allowed(1, now) > 0 {
 		return time.Time{}
 	}
-	missing := 1 - d.limiter.TokensAt(now)
-	return now.Add(time.Duration(missing/float64(d.limiter.Limit())*float64(time.Second)) + time.Microsecond)
+	wait := time.Duration((1-d.tokens(now))/float64(d.limiter.Limit())*float64(time.Second)) + time.Microsecond
+	return now.Add(max(wait, shortestWait))
 }
 
-// record lets the breaker know what came of an attempt.
+// record lets the breaker and the ramp know what came of an attempt.
 func (d *dispatcher) record(a *event.Answer) {
 	failed := a.Outcome == event.Again && !a.Uncharged
 	if a.Reason == event.Interrupted {
@@ -57,11 +69,16 @@ func (d *dispatcher) record(a *event.Answer) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.handler.Breaker
-	if c == nil || !d.breaker.record(failed, c, time.Now()) {
+	c, now := d.handler.Breaker, time.Now()
+	changed := c != nil && !a.Silent && d.breaker.record(failed, c, now)
+	if a.Outcome != event.Again {
+		d.endedWell(now)
+	}
+	if !changed {
 		return
 	}
 	if failed {
+		d.closeOff()
 		d.router.log.Warn().Str("handler", d.name).Int("failures", d.breaker.failures).Str("open", c.Open.String()).
 			Msg("handler fails again and again: its breaker is open and its events wait")
 	} else {

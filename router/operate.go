@@ -3,7 +3,6 @@ package router
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/eventd-io/eventd/event"
 )
@@ -12,8 +11,9 @@ import (
 // event those deliveries are redriven that are not COMPLETED, or all when all
 // are; an event that no route took is routed anew. With a handler named in the
 // order, the event goes there instead; with a payload, that goes out from now on and the one
-// so far is kept. Errors: [event.ErrNotFound] for an
-// unknown event or handler, [event.ErrConflict] while it is still on its way.
+// so far is kept. With Of it is about that delivery alone, whatever the others are
+// and also when it is COMPLETED. Errors: [event.ErrNotFound] for an unknown event,
+// handler or delivery, [event.ErrConflict] while it is still on its way.
 func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) (event.Record, error) {
 	if o.Handler != "" && r.dispatcher(o.Handler) == nil {
 		return event.Record{}, fmt.Errorf("handler %q: %w", o.Handler, event.ErrNotFound)
@@ -111,8 +111,8 @@ func (r *Router) wake(handlers []string) {
 
 // redrive changes the state of an event as the order asks.
 func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
-	if s.Status == event.InProgress || s.Status == event.Unprocessed {
-		return fmt.Errorf("it is %s, still on its way: %w", s.Status, event.ErrConflict)
+	if err := redrivable(s, &o); err != nil {
+		return err
 	}
 	now := clock()
 	s.UpdatedBy, s.UpdatedAt = o.By, now
@@ -127,10 +127,10 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 		}
 		return nil
 	}
-	all, revived := s.Status == event.Completed, false
+	was, revived := s.Status, false
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if !all && d.Status == event.Completed || o.Of != "" && d.Handler != o.Of {
+		if !revives(was, d, &o) {
 			continue
 		}
 		detail := audit(&o, d)
@@ -146,6 +146,54 @@ func redrive(s *event.State, o event.RedriveOrder, targets []target) error {
 	}
 	return nil
 }
+
+// revives reports whether an order is about a delivery of an event with the given
+// status: about those that are not COMPLETED, or all when all are.
+func revives(s event.Status, d *event.Delivery, o *event.RedriveOrder) bool {
+	return (o.Of == "" || d.Handler == o.Of) && (d.Status != event.Completed || s == event.Completed || named(o))
+}
+
+// redrivable reports what stands in the way of a redrive.
+func redrivable(s *event.State, o *event.RedriveOrder) error {
+	if named(o) {
+		return deliveryRedrivable(s, o)
+	}
+	if onItsWay(s.Status) {
+		return fmt.Errorf("it is %s, still on its way: %w", s.Status, event.ErrConflict)
+	}
+	return nil
+}
+
+// deliveryRedrivable reports what stands in the way of a redrive of one delivery.
+func deliveryRedrivable(s *event.State, o *event.RedriveOrder) error {
+	found := false
+	for i := range s.Deliveries {
+		switch d := &s.Deliveries[i]; {
+		case d.Handler == o.Of && onItsWay(d.Status):
+			return fmt.Errorf("the delivery to %s is %s, still on its way: %w", o.Of, d.Status, event.ErrConflict)
+		case d.Handler == o.Of:
+			found = true
+		case d.Handler == o.Handler:
+			return fmt.Errorf("it has a delivery to %s already: %w", o.Handler, event.ErrConflict)
+		case o.Payload != nil && !d.Status.Final(): // all deliveries send out the same
+			return fmt.Errorf("another payload would go to %s as well, whose delivery is %s: %w", d.Handler, d.Status, event.ErrConflict)
+		}
+	}
+	if !found {
+		return noDelivery(o.Of)
+	}
+	return nil
+}
+
+func noDelivery(handler string) error {
+	return fmt.Errorf("delivery to %q: %w", handler, event.ErrNotFound)
+}
+
+// named reports whether a person means one delivery: a job takes those that are
+// to be redriven.
+func named(o *event.RedriveOrder) bool { return o.Of != "" && o.Job == 0 }
+
+func onItsWay(s event.Status) bool { return s == event.InProgress || s == event.Unprocessed }
 
 // audit says who had a delivery redriven, why, and what is other than before.
 func audit(o *event.RedriveOrder, was *event.Delivery) string {
@@ -168,46 +216,70 @@ func audit(o *event.RedriveOrder, was *event.Delivery) string {
 	return text[:min(len(text), event.MaxDetail)]
 }
 
-// Cancel gives an event up: FAILED `cancelled`. Errors: [event.ErrNotFound];
-// [event.ErrConflict] while an attempt is running or when it is COMPLETED or
-// FAILED already.
-func (r *Router) Cancel(ctx context.Context, seq uint64, by, detail string) (event.Record, error) {
+// Cancel gives an event up, or one of its deliveries: FAILED `cancelled`. Errors:
+// [event.ErrNotFound]; [event.ErrConflict] while an attempt is running or when it
+// is COMPLETED or FAILED already.
+func (r *Router) Cancel(ctx context.Context, seq uint64, o event.CancelOrder) (event.Record, error) {
 	rec, err := r.store.Get(ctx, seq)
 	if err != nil {
 		return rec, err
 	}
 	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
-		if s.Status == event.Completed || s.Status == event.Failed {
-			return nil, fmt.Errorf("it is %s: %w", s.Status, event.ErrConflict)
+		if err := cancellable(s, &o); err != nil {
+			return nil, err
 		}
-		if slices.ContainsFunc(s.Deliveries, running) {
-			return nil, fmt.Errorf("an attempt is running: %w", event.ErrConflict)
-		}
-		return r.cancel(&rec.Event, s, by, detail), nil
+		return r.cancel(&rec.Event, s, &o), nil
 	})
 }
 
+// cancellable reports what stands in the way of a cancellation.
+func cancellable(s *event.State, o *event.CancelOrder) error {
+	open, found := false, o.Of == ""
+	for i := range s.Deliveries {
+		d := &s.Deliveries[i]
+		if o.Of != "" && d.Handler != o.Of {
+			continue
+		}
+		if running(*d) {
+			return fmt.Errorf("an attempt is running: %w", event.ErrConflict)
+		}
+		found, open = true, open || givable(d.Status)
+	}
+	switch {
+	case !found:
+		return noDelivery(o.Of)
+	case o.Of != "" && !open:
+		return fmt.Errorf("the delivery to %s has ended: %w", o.Of, event.ErrConflict)
+	case o.Of == "" && !givable(s.Status):
+		return fmt.Errorf("it is %s: %w", s.Status, event.ErrConflict)
+	}
+	return nil
+}
+
+// givable reports whether what has a status can be given up.
+func givable(s event.Status) bool { return s != event.Completed && s != event.Failed }
+
 func running(d event.Delivery) bool { return d.Status == event.InProgress }
 
-func (r *Router) cancel(ev *event.Event, s *event.State, by, detail string) *event.Effects {
+func (r *Router) cancel(ev *event.Event, s *event.State, o *event.CancelOrder) *event.Effects {
 	now, effects := clock(), &event.Effects{}
-	s.UpdatedBy, s.UpdatedAt = by, now
+	s.UpdatedBy, s.UpdatedAt = o.By, now
 	if len(s.Deliveries) == 0 {
 		var e event.Entry
 		d := event.Delivery{}
-		d, e = park(d, event.Failed, event.Cancelled, detail, now)
+		d, e = park(d, event.Failed, event.Cancelled, o.Detail, now)
 		s.Status, s.Reason, s.Timeline = event.Failed, event.Cancelled, append(s.Timeline, e)
-		effects.Outbox = r.deadLetters(ev, d, detail)
+		effects.Outbox = r.deadLetters(ev, d, o.Detail)
 	}
 	for i := range s.Deliveries {
 		d := &s.Deliveries[i]
-		if d.Status == event.Completed || d.Status == event.Failed {
+		if !givable(d.Status) || o.Of != "" && d.Handler != o.Of {
 			continue
 		}
 		var e event.Entry
-		*d, e = park(*d, event.Failed, event.Cancelled, detail, now)
+		*d, e = park(*d, event.Failed, event.Cancelled, o.Detail, now)
 		s.Timeline = append(s.Timeline, e)
-		effects.Outbox = append(effects.Outbox, r.deadLetters(ev, *d, detail)...)
+		effects.Outbox = append(effects.Outbox, r.deadLetters(ev, *d, o.Detail)...)
 	}
 	return effects
 }

@@ -97,7 +97,7 @@ func TestCancelFromEveryStatus(t *testing.T) {
 		letters := len(x.outbox())
 		for _, s := range event.Statuses {
 			before := x.find(s.String())
-			rec, err := x.Cancel(context.Background(), before.Seq, "bob", "enough")
+			rec, err := x.Cancel(context.Background(), before.Seq, event.CancelOrder{By: "bob", Detail: "enough"})
 			if s == event.InProgress || s == event.Completed || s == event.Failed {
 				if !errors.Is(err, event.ErrConflict) || shape(x.find(s.String())) != shape(before) {
 					t.Errorf("%s: %v, %s; want ErrConflict and nothing changed", s, err, shape(x.find(s.String())))
@@ -138,7 +138,7 @@ func TestOperatingOnWhatIsNotThere(t *testing.T) {
 	if _, err := x.Redrive(context.Background(), 999, event.RedriveOrder{}); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("redrive of no event: %v; want ErrNotFound", err)
 	}
-	if _, err := x.Cancel(context.Background(), 999, "bob", ""); !errors.Is(err, event.ErrNotFound) {
+	if _, err := x.Cancel(context.Background(), 999, event.CancelOrder{By: "bob"}); !errors.Is(err, event.ErrNotFound) {
 		t.Errorf("cancel of no event: %v; want ErrNotFound", err)
 	}
 	if _, err := x.redrive("e1", event.RedriveOrder{Handler: "none"}); !errors.Is(err, event.ErrNotFound) {
@@ -198,14 +198,14 @@ func TestCancelOfAFanOut(t *testing.T) {
 		x.accept(message("e1", "A", "{}"), message("e2", "H", "{}"))
 		gate.next(t)
 		synctest.Wait()
-		if _, err := x.Cancel(context.Background(), x.find("e1").Seq, "bob", ""); err != nil {
+		if _, err := x.Cancel(context.Background(), x.find("e1").Seq, event.CancelOrder{By: "bob"}); err != nil {
 			t.Error(err)
 		}
 		if got, want := deliveriesOf(x.find("e1")), "ok 0 COMPLETED, bad 0 FAILED cancelled, busy 0 FAILED cancelled"; got != want {
 			t.Errorf("e1: %s; want %s", got, want)
 		}
 		// One share of e2 runs and one waits: it stands as UNPROCESSED.
-		if _, err := x.Cancel(context.Background(), x.find("e2").Seq, "bob", ""); !errors.Is(err, event.ErrConflict) {
+		if _, err := x.Cancel(context.Background(), x.find("e2").Seq, event.CancelOrder{By: "bob"}); !errors.Is(err, event.ErrConflict) {
 			t.Errorf("cancel while an attempt runs: %v; want ErrConflict", err)
 		}
 		gate.answers <- done
@@ -366,10 +366,10 @@ func TestEventEndsOnce(t *testing.T) {
 		if got, want := told.told(), "OK ended"; got != want {
 			t.Errorf("told of the expired event %q; want %q", got, want)
 		}
-		if _, err := x.Cancel(context.Background(), x.find("cancelled").Seq, "bob", ""); err != nil {
+		if _, err := x.Cancel(context.Background(), x.find("cancelled").Seq, event.CancelOrder{By: "bob"}); err != nil {
 			t.Error(err)
 		}
-		if _, err := x.Cancel(context.Background(), x.find("unrouted").Seq, "bob", ""); err != nil {
+		if _, err := x.Cancel(context.Background(), x.find("unrouted").Seq, event.CancelOrder{By: "bob"}); err != nil {
 			t.Error(err)
 		}
 		if got, want := told.told(), "A ended"; got != want {

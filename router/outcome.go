@@ -14,7 +14,8 @@ type outcome struct {
 	task    *task
 	answer  event.Answer
 
-	until time.Time // the lease that ran out; one that was extended since has not
+	until time.Time     // the lease that ran out; one that was extended since has not
+	read  *event.Record // of a claim: what must not have changed since; nil for no claim
 	*step
 	next  event.Delivery
 	entry event.Entry
@@ -102,7 +103,7 @@ func (r *Router) settle(list []*outcome, patience time.Duration) error {
 
 func (r *Router) logUnsettled(list []*outcome, err error) {
 	for _, o := range list {
-		if failed := cmp.Or(err, o.Err); failed != nil {
+		if failed := cmp.Or(err, o.Err); failed != nil && !o.preceded() {
 			r.log.Error().Err(failed).Str("event_id", o.task.event.ID).Str("handler", o.handler.Name).Msg("outcome of an attempt is not stored")
 		}
 	}
@@ -131,12 +132,12 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		}
 	}
 	o.step = newStep(t.event, func(s *event.State) (*event.Effects, error) {
-		d, err := current(s, t, event.InProgress)
+		d, err := o.delivery(s)
 		if err != nil {
 			return nil, err
 		}
-		if !o.until.IsZero() && d.NextAttempt.After(o.until) {
-			return nil, event.ErrConflict
+		if a.Outcome == event.Taken && d.NextAttempt.After(o.next.NextAttempt) {
+			o.next.NextAttempt = d.NextAttempt // it was extended before the answer came
 		}
 		*d = o.next
 		s.Timeline = append(s.Timeline, o.entry)
@@ -144,6 +145,18 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		return effects, nil
 	})
 	o.step.Bytes, o.step.Recalls = size, recalls
+}
+
+// delivery returns what the outcome is of, if it is still so.
+func (o *outcome) delivery(s *event.State) (*event.Delivery, error) {
+	if o.read != nil {
+		return held(s, o.task, o.read)
+	}
+	d, err := current(s, o.task, event.InProgress)
+	if err == nil && !o.until.IsZero() && !d.NextAttempt.Equal(o.until) {
+		err = event.ErrConflict // extended, or claimed anew
+	}
+	return d, err
 }
 
 // followUpBytes is about how much the store keeps of a follow-up event beside

@@ -22,7 +22,7 @@ type pace struct {
 // space returns the channel to wait for before a planned message is stored, nil
 // to store it now. One that is to wait has reserved nothing.
 func (c *pace) space(r *Router, p *plan, now time.Time) <-chan struct{} {
-	if c.off || p.Event.Source == "" {
+	if c.off || p.Event.Source == "" || p.Mark != nil {
 		return nil
 	}
 	if len(p.State.Deliveries) != 1 {

@@ -18,6 +18,9 @@ type Ledger interface {
 // Schedule tells what waits.
 type Schedule interface {
 	Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error)
+	// DueAside finds in the queue, behind a place, those with the one status, and
+	// says where to go on later. It may find none though there are some.
+	DueAside(ctx context.Context, q event.DueQuery, status event.Status, after event.DuePlace) (list []event.Due, reached event.DuePlace, err error)
 	Waiting(handler string) (unprocessed, retries int)
 	WaitingHandlers() []string
 	// Overdue counts the requests that a handler has sent at or before a time and
@@ -70,9 +73,16 @@ type Store interface {
 }
 
 // Deliverer makes one attempt. It never fails: the answer says all. When ctx
-// ends the attempt must end soon after.
+// ends the attempt must end soon after. One that holds attempts back for others
+// to come has a method Hurry(), which is called when no more will.
 type Deliverer interface {
 	Deliver(ctx context.Context, a *event.Attempt) event.Answer
+}
+
+// Prober asks a handler whether it is well. An error says in a few words what is
+// wrong. It ends soon after ctx does.
+type Prober interface {
+	Probe(ctx context.Context) error
 }
 
 // Checker holds payloads against what is expected of them.

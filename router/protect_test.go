@@ -3,6 +3,7 @@ package router_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,8 @@ import (
 	"github.com/eventd-io/eventd/event"
 	"github.com/eventd-io/eventd/retry"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/storage"
+	"github.com/rs/zerolog"
 )
 
 // outage answers with failures until a time, and notes when it was called.
@@ -111,6 +114,51 @@ func TestRateIsKept(t *testing.T) {
 		}
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("%d events at %d/s took %s", events, perSecond, took)
+		}
+	})
+}
+
+// hesitant is a store whose commits take long in the first half of each second.
+type hesitant struct{ prompt }
+
+func (h *hesitant) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
+	if time.Now().Nanosecond() < int(500*time.Millisecond) {
+		time.Sleep(200 * time.Millisecond)
+	}
+	return h.prompt.UpdateWithin(ctx, patience, updates...)
+}
+
+// TestRateIsKeptBesideSlowCommits: what has waited for one does not begin beside
+// what the rate allows again by then.
+func TestRateIsKeptBesideSlowCommits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const events, perSecond = 600, 100
+		h := &outage{}
+		limited := withConcurrency(handlerTo("h", h), 64)
+		limited.Rate = perSecond
+		db, err := storage.Open(storage.Options{Path: filepath.Join(t.TempDir(), "eventd.db")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := router.New(router.Options{Service: "S", Store: &hesitant{prompt: prompt{db}}, Observer: noObserver{}, Log: zerolog.Nop()}, only(limited))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &rig{Router: r, t: t, store: db}
+		defer x.close()
+		x.accept(batchOf(events)...)
+		if err := r.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		advance(time.Minute)
+		if n := len(h.calls); n != events {
+			t.Errorf("%d attempts; want %d", n, events)
+		}
+		for _, span := range []time.Duration{100 * time.Millisecond, time.Second} {
+			limit := perSecond/20 + int(perSecond*span/time.Second) + 1
+			if n := h.within(span); n > limit {
+				t.Errorf("%d attempts within %s; want at most %d", n, span, limit)
+			}
 		}
 	})
 }

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -73,18 +74,22 @@ func (r *Router) PlanRedrive(ctx context.Context, j *event.Redrive) (*event.Redr
 }
 
 // count adds an event to a plan; of its deliveries those to a handler, "" for
-// all.
+// all. An event whose delivery to that handler is not to be redriven is left out.
 func count(p *event.RedrivePlan, rec *event.Record, handler string) {
+	meant := func(d event.Delivery) bool {
+		return (handler == "" || d.Handler == handler) && (d.Status != event.Completed || rec.Status == event.Completed)
+	}
+	if handler != "" && !slices.ContainsFunc(rec.Deliveries, meant) {
+		return
+	}
 	p.Events++
 	p.ByStatus[rec.Status.String()]++
 	tick(p.ByMessageType, rec.MessageType)
 	tick(p.ByReason, string(rec.Reason))
 	for i := range rec.Deliveries {
-		d := &rec.Deliveries[i]
-		if handler != "" && d.Handler != handler || d.Status == event.Completed && rec.Status != event.Completed {
-			continue
+		if meant(rec.Deliveries[i]) {
+			tick(p.ByHandler, rec.Deliveries[i].Handler)
 		}
-		tick(p.ByHandler, d.Handler)
 	}
 	if len(p.Samples) < event.MaxPlanSamples {
 		p.Samples = append(p.Samples, *rec)

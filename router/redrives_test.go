@@ -366,6 +366,12 @@ func TestRedriveOfOneHandlersShare(t *testing.T) {
 		if d := rec.Deliveries; d[0].Status != event.Completed || d[0].Generation != 1 || d[1].Status != event.Error || d[1].Generation != 0 {
 			t.Errorf("deliveries %+v; want that to a redriven, that to b as it was", d)
 		}
+		for handler, want := range map[string]int{"a": 0, "b": 1, "": 1} {
+			plan, err := x.PlanRedrive(context.Background(), &event.Redrive{Filter: event.Filter{Handler: handler}})
+			if err != nil || plan.Events != want || plan.ByHandler["a"] != 0 || plan.ByHandler["b"] != want || len(plan.Samples) != want {
+				t.Errorf("plan for %q = %+v, %v; want %d events, at b", handler, plan, err, want)
+			}
+		}
 		j = x.startRedrive(event.Redrive{Filter: event.Filter{Handler: "a"}})
 		advance(time.Second)
 		x.wantJob(j.ID, event.RedriveCompleted, 0, 1)

@@ -21,14 +21,20 @@ type Handler struct {
 	Kind        string // http, unix, topic, log: for people
 	Target      string // for people; without secrets
 	Concurrency int    // attempts at the same time, at least 1
+	Bytes       int    // of the payloads of these, above which no more begin; 0 for any number
 	Policy      retry.Policy
 	Deliverer   Deliverer     // nil when it is polled
 	Lease       time.Duration // of a claim that does not say; above 0 the handler is polled
 	Rate        float64       // attempts a second, at most; 0 for any number
 	Breaker     *Breaker      // nil for none
+	Health      *Health       // nil for none
 	// ResponseWithin is how long the response to a request that it sends may
 	// take before the request is overdue; 0 where none is awaited.
 	ResponseWithin time.Duration
+	// AsyncTimeout is how long the handler has an event that it takes over, and
+	// AsyncMost how many it may have; 0 where it takes over none.
+	AsyncTimeout time.Duration
+	AsyncMost    int
 }
 
 // Config is what a reload may change.
@@ -46,6 +52,7 @@ type Config struct {
 // Options of a router that stay.
 type Options struct {
 	Service  string // created_by of what eventd itself causes
+	Instance string // in front of the ids of claims: names the store; without dots, "" for nothing
 	Store    Store
 	Observer Observer
 	Log      zerolog.Logger
@@ -54,6 +61,7 @@ type Options struct {
 // Router leads events. Its methods may be called from any goroutine.
 type Router struct {
 	service  string
+	instance string
 	store    Store
 	observer Observer
 	log      zerolog.Logger
@@ -89,7 +97,7 @@ type live struct {
 // [Router.Start]. The error says which route is wrong.
 func New(o Options, c Config) (*Router, error) {
 	r := &Router{
-		service: o.Service, store: o.Store, observer: o.Observer, log: o.Log,
+		service: o.Service, instance: o.Instance, store: o.Store, observer: o.Observer, log: o.Log,
 		known: make(map[string]*dispatcher), quit: make(chan struct{}), unsettled: make(chan struct{}, 1),
 	}
 	r.lines = o.Log.Sample(&zerolog.BurstSampler{Burst: 20, Period: time.Second})

@@ -22,6 +22,9 @@ func settle(d event.Delivery, p retry.Policy, a *event.Answer, now time.Time, ch
 	switch a.Outcome {
 	case event.Done:
 		d.Status, d.Reason = event.Completed, ""
+	case event.Taken:
+		d.NextAttempt = dueTime(now, a.Lease)
+		e.Detail = takenDetail(a, d.NextAttempt)
 	case event.Again:
 		if a.Uncharged {
 			d.Uncharged++
@@ -41,8 +44,8 @@ func settle(d event.Delivery, p retry.Policy, a *event.Answer, now time.Time, ch
 func again(d event.Delivery, p retry.Policy, a *event.Answer, now time.Time, chance float64) event.Delivery {
 	elapsed := now.Sub(d.FirstAttempt)
 	delay, ok := p.Next(d.Attempts-d.Uncharged, elapsed, chance)
-	if delay < a.Rest {
-		delay = a.Rest
+	if wanted := max(a.Rest, a.Delay); delay < wanted {
+		delay = wanted
 		ok = ok && (p.MaxElapsed == 0 || elapsed <= p.MaxElapsed-delay)
 	}
 	if !ok {
@@ -62,6 +65,15 @@ func dueTime(now time.Time, delay time.Duration) time.Time {
 // exhaustedDetail keeps the last answer, whose reason the word exhausted hides.
 func exhaustedDetail(a *event.Answer) string {
 	detail := "last answer: " + string(a.Reason)
+	if a.Detail != "" {
+		detail += ": " + a.Detail
+	}
+	return detail[:min(len(detail), event.MaxDetail)]
+}
+
+// takenDetail says until when the handler has an event.
+func takenDetail(a *event.Answer, until time.Time) string {
+	detail := "taken over until " + until.Format(time.RFC3339)
 	if a.Detail != "" {
 		detail += ": " + a.Detail
 	}
@@ -94,13 +106,19 @@ func interrupted(d event.Delivery, p retry.Policy, now time.Time, chance float64
 	return d, e
 }
 
-// released takes back a claim as if it had not been made.
-func released(d event.Delivery, by string, now time.Time) (event.Delivery, event.Entry) {
+// released takes back a claim as if it had not been made. The attempt of one that
+// was pushed stays on record, as it was executed: another has another number.
+func released(d event.Delivery, by string, polled bool, now time.Time) (event.Delivery, event.Entry) {
 	e := event.Entry{
 		At: now, Status: event.Unprocessed, Attempt: d.Attempts, Handler: d.Handler,
 		Detail: "released by " + by + " and not counted",
 	}
-	if d.Attempts--; d.Attempts == 0 {
+	if polled {
+		d.Attempts--
+	} else {
+		d.Uncharged++
+	}
+	if d.Attempts == d.Uncharged {
 		d.FirstAttempt = time.Time{}
 	}
 	d.Status, d.Reason, d.NextAttempt = event.Unprocessed, "", now

@@ -32,7 +32,9 @@ func TestSettle(t *testing.T) {
 	busy := event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Code: 503}
 	limited := event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(429), Code: 429, Uncharged: true}
 	resting := func(a event.Answer, d time.Duration) event.Answer { a.Rest = d; return a }
+	delayed := func(a event.Answer, d time.Duration) event.Answer { a.Delay = d; return a }
 	ok := event.Answer{Outcome: event.Done, Code: 200}
+	taken := event.Answer{Outcome: event.Taken, Code: 202, Lease: time.Hour}
 	no := event.Answer{Outcome: event.Never, Reason: event.Rejected, Code: 400}
 	const none = time.Duration(-1)
 
@@ -75,6 +77,13 @@ func TestSettle(t *testing.T) {
 		{"Rest gives no further attempt", inProgress(3, 0, 0), constant, resting(busy, time.Minute), event.Failed, event.Exhausted, none, 0},
 		{"Rest to the moment the time is used up", inProgress(1, 0, 30*time.Second), timely, resting(busy, 30*time.Second), event.Retry, "http_503", 30 * time.Second, 0},
 		{"Rest beyond the time", inProgress(1, 0, 30*time.Second), timely, resting(busy, 31*time.Second), event.Failed, event.Exhausted, none, 0},
+
+		{"Delay longer than the delay", inProgress(1, 0, 0), constant, delayed(busy, time.Minute), event.Retry, "http_503", time.Minute, 0},
+		{"Delay and Rest", inProgress(1, 0, 0), constant, delayed(resting(busy, time.Hour), time.Minute), event.Retry, "http_503", time.Hour, 0},
+		{"Delay of what is done", inProgress(1, 0, 0), constant, delayed(ok, time.Minute), event.Completed, "", none, 0},
+
+		{"taken over", inProgress(1, 0, 0), constant, taken, event.InProgress, "", time.Hour, 0},
+		{"taken over in the last attempt", inProgress(3, 1, time.Hour), timely, taken, event.InProgress, "", time.Hour, 1},
 
 		{"time left to the moment", inProgress(9, 0, 50*time.Second), timely, busy, event.Retry, "http_503", 10 * time.Second, 0},
 		{"time used up", inProgress(2, 0, 50*time.Second+time.Microsecond), timely, busy, event.Failed, event.Exhausted, none, 0},

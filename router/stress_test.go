@@ -196,9 +196,14 @@ func (s *storm) operate(random *rand.Rand) {
 	for range 150 {
 		seq := 1 + random.Uint64N(uint64(s.serial.Load())+10)
 		var err error
-		switch random.IntN(6) {
+		one := s.workers[random.IntN(len(s.workers))].name
+		switch random.IntN(8) {
+		case 6:
+			_, err = s.x.Cancel(ctx, seq, event.CancelOrder{By: "bob", Of: one})
+		case 7:
+			_, err = s.x.Redrive(ctx, seq, event.RedriveOrder{By: "bob", Of: one})
 		case 0:
-			_, err = s.x.Cancel(ctx, seq, "bob", "")
+			_, err = s.x.Cancel(ctx, seq, event.CancelOrder{By: "bob"})
 		case 1:
 			_, err = s.x.Redrive(ctx, seq, event.RedriveOrder{Handler: s.workers[random.IntN(len(s.workers))].name, By: "bob"})
 		default:

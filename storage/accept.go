@@ -65,6 +65,11 @@ func checkAdmission(a *event.Admission) error {
 	if len(a.State.Deliveries) == 0 && !slices.Contains(event.Statuses, a.State.Status) {
 		return fmt.Errorf("%s is no status", a.State.Status)
 	}
+	if a.Mark != nil {
+		if err := checkKey(a.Mark.Schedule); err != nil {
+			return fmt.Errorf("schedule: %w", err)
+		}
+	}
 	return checkDeliveries(a.State.Deliveries)
 }
 
@@ -91,6 +96,11 @@ func (t *transaction) admitAll(admissions []*event.Admission, heads [][]byte) er
 
 // admit stores one event.
 func (t *transaction) admit(a *event.Admission, head []byte) error {
+	if a.Mark != nil {
+		if err := t.putMark(a.Mark); err != nil {
+			return err
+		}
+	}
 	hash := hashID([]byte(a.Event.ID))
 	if first := t.duplicateOf(a.Event, hash); first != 0 {
 		a.Duplicate, a.Event.Seq = true, first

@@ -159,6 +159,7 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 	}
 	c.indexes()
 	c.outbox()
+	c.schedules()
 	c.jobs()
 	c.listQuarantined()
 	return nil

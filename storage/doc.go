@@ -19,6 +19,7 @@
 //	awaiting   handler, seq, delivery                       (sent, without response); made when needed
 //	outbox     ascending number -> publication
 //	redrives   number -> job that redrives many events; made with the first
+//	schedules  schedule -> how far it is; made with the first
 //	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:
 //	  info       counts by table and status, first and last creation
@@ -84,7 +85,8 @@
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit) and snapshot.go (reading); accept.go and update.go (the two
-// operations), due.go and dueruns.go (what waits), redrives.go (many of them, as a job); segment.go, idindex.go and
+// operations), due.go and dueruns.go (what waits), redrives.go (many of them, as a job),
+// schedules.go; segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); retention.go (what goes when),
 // retain.go (the worker), survey.go and remove.go; afford.go, space.go, runs.go and

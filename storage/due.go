@@ -47,17 +47,22 @@ func splitDueKey(k []byte) (d dueEntry, ok bool) {
 	}, true
 }
 
+// maxPassedOver bounds how many events that are too large for the room are passed
+// over in one reading.
+const maxPassedOver = 256
+
 // Due returns what waits for a handler and is due, soonest first. next is when
 // the soonest one not returned is due: in the past when a limit cut the list,
-// zero when there is none. What cannot be read is quarantined and left out.
+// zero when there is none. What cannot be read is quarantined and left out. Of
+// events that are too large for the room it passes over 256, and ends there.
 func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error) {
 	id, ok := db.names.number(q.Handler)
 	if !ok {
 		return nil, time.Time{}, nil
 	}
-	var bad []dueEntry
+	x := &dueReading{DueQuery: q, left: newRoom(q.Room)}
 	err = db.view(ctx, func(r *snapshot) error {
-		prefix, size := binary.BigEndian.AppendUint32(nil, id), 0
+		prefix := binary.BigEndian.AppendUint32(nil, id)
 		c := r.tx.Bucket(bucketDue).Cursor()
 		for k, v := c.Seek(prefix); k != nil; k, v = c.Next() {
 			run, ok := readDueRun(k, v)
@@ -65,51 +70,100 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 				return nil
 			}
 			for d := range run.entries() {
-				if d.at > dueMicros(q.Now) || len(list)+len(bad) >= q.Limit || size >= q.Bytes {
-					next = fromMicros(d.at)
+				if !x.read(r, d) {
+					x.next = fromMicros(d.at)
 					return nil
 				}
-				item, err := r.due(d, q.Handler)
-				if err != nil {
-					bad = append(bad, d)
-					continue
-				}
-				size += len(item.Payload)
-				list = append(list, item)
 			}
 		}
 		return nil
 	})
-	if err == nil && len(bad) > 0 {
-		err = db.takeOut(ctx, q.Handler, bad)
+	if err == nil && len(x.bad) > 0 {
+		err = db.takeOut(ctx, q.Handler, x.bad)
 	}
-	return list, next, err
+	return x.list, x.next, err
 }
 
-// due reads what an entry of the index stands for. An error says that this is
-// damaged, or the entry is.
-func (r *snapshot) due(d dueEntry, handler string) (item event.Due, err error) {
+// dueReading is what [DB.Due] has read so far.
+type dueReading struct {
+	event.DueQuery
+	list []event.Due
+	bad  []dueEntry // damaged
+	next time.Time
+	size int // bytes of payload in list
+	left room
+}
+
+// read reads the next one. It returns false when that is for another time.
+func (x *dueReading) read(r *snapshot, d dueEntry) bool {
+	if d.at > dueMicros(x.Now) || len(x.list)+len(x.bad) >= x.Limit || x.size >= x.Bytes || x.left.passed >= maxPassedOver {
+		return false
+	}
+	item, payload, err := r.due(d, x.Handler)
+	if err != nil {
+		x.bad = append(x.bad, d)
+		return true
+	}
+	if fits, over := x.left.take(item.Event, payload); !fits {
+		return over
+	}
+	item.Payload = append([]byte{}, payload...)
+	x.size += len(item.Payload)
+	x.list = append(x.list, item)
+	return true
+}
+
+// room is what is left of one; of none there is always enough.
+type room struct {
+	*event.Room
+	left, passed int
+}
+
+func newRoom(r *event.Room) room {
+	if r == nil {
+		return room{}
+	}
+	return room{Room: r, left: r.Bytes}
+}
+
+// take makes room for an event if it fits. over says that it never would.
+func (r *room) take(e *event.Event, payload []byte) (fits, over bool) {
+	if r.Room == nil {
+		return true, false
+	}
+	need := r.Size(e, payload)
+	if need > r.Bytes {
+		r.passed++
+		return false, true
+	}
+	r.left -= need
+	return r.left >= 0, false
+}
+
+// due reads what an entry of the index stands for, with the payload as it lies in
+// the file. An error says that this is damaged, or the entry is.
+func (r *snapshot) due(d dueEntry, handler string) (item event.Due, payload []byte, err error) {
 	defer recoverDamage(&err)
 	b, err := r.of(d.seq)
 	if err != nil {
-		return item, err
+		return item, nil, err
 	}
 	s, err := b.state(d.seq, r.db.names)
 	if err != nil {
-		return item, err
+		return item, nil, err
 	}
 	if !d.standsFor(s, handler) {
-		return item, errDamaged
+		return item, nil, errDamaged
 	}
 	e, err := b.event(d.seq)
 	if err != nil {
-		return item, err
+		return item, nil, err
 	}
-	p, err := b.outgoing(d.seq, s.PayloadRow)
+	payload, err = b.outgoing(d.seq, s.PayloadRow)
 	if err != nil {
-		return item, err
+		return item, nil, err
 	}
-	return event.Due{Event: e, Payload: append([]byte{}, p...), Index: d.delivery, Delivery: s.Deliveries[d.delivery]}, nil
+	return event.Due{Event: e, Index: d.delivery, Delivery: s.Deliveries[d.delivery]}, payload, nil
 }
 
 // standsFor reports whether a state has the delivery that an entry says, waiting.

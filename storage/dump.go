@@ -354,6 +354,12 @@ func (x *dumper) other(path []text, b *bolt.Bucket) error {
 		if len(path) == 1 && path[0] == text(bucketMeta) && ownMeta(k) {
 			return nil
 		}
+		if len(path) == 1 && path[0] == text(bucketSchedules) {
+			if _, err := decodeMark(k, v); err != nil {
+				x.lose("schedule %s: %v; it begins anew", k, err)
+				return nil
+			}
+		}
 		key, value := dumpBody(k), dumpBody(v)
 		return x.line(&dumpLine{Entry: &dumpEntry{Bucket: path, Key: &key, Value: &value}})
 	})

@@ -18,7 +18,7 @@ import (
 
 // carried are the buckets that a dump has no words for and takes as they are: what
 // is in them holds in any file. Events keep their seq.
-var carried = [][]byte{bucketMeta, bucketRedrives}
+var carried = [][]byte{bucketMeta, bucketRedrives, bucketSchedules}
 
 // forgotten are the buckets of which a dump takes nothing.
 var forgotten = [][]byte{bucketDropped}

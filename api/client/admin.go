@@ -37,6 +37,13 @@ func (c *Client) Handlers(ctx context.Context) ([]event.HandlerInfo, error) {
 	return h.Handlers, err
 }
 
+// Schedules returns when the daemon makes events itself.
+func (c *Client) Schedules(ctx context.Context) ([]event.ScheduleInfo, error) {
+	var s wire.Schedules
+	err := c.get(ctx, "/v1/schedules", &s)
+	return s.Schedules, err
+}
+
 // PauseHandler makes a handler's events wait.
 func (c *Client) PauseHandler(ctx context.Context, name string) error {
 	return c.turn(ctx, "handlers", name, "pause")

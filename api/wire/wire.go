@@ -39,7 +39,7 @@ type Row struct {
 	CreatedDttm     Time   `json:"created_dttm" format:"date-time"`
 	UpdatedBy       string `json:"updated_by" doc:"The service that caused the last change."`
 	UpdatedDttm     Time   `json:"updated_dttm" nullable:"true" format:"date-time"`
-	Source          string `json:"source" doc:"The configured source it came through; empty for the API and replies."`
+	Source          string `json:"source" doc:"The configured source it came through, or schedules/NAME; empty for the API and replies."`
 	ContentType     string `json:"content_type" doc:"Of the payload."`
 	Hops            int    `json:"hops" doc:"Follow-ups between the first event and this one."`
 	DeliverAtDttm   Time   `json:"deliver_at_dttm" nullable:"true" format:"date-time" doc:"Not handed to a handler before."`
@@ -133,9 +133,10 @@ type Accepted struct {
 
 // Redrive is the body of a redrive. All of it is optional.
 type Redrive struct {
-	_       struct{} `additionalProperties:"false"`
-	Handler string   `json:"handler,omitempty" maxLength:"256" doc:"Hand it to this handler instead of those it has."`
-	Reason  string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
+	_        struct{} `additionalProperties:"false"`
+	Delivery string   `json:"delivery,omitempty" maxLength:"256" doc:"Only the delivery to this handler, whatever it and the others are."`
+	Handler  string   `json:"handler,omitempty" maxLength:"256" doc:"Hand it to this handler instead of those it has; with delivery, instead of that one."`
+	Reason   string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
 	// Payload goes out from now on; the one so far is kept.
 	Payload  json.RawMessage `json:"payload,omitempty" doc:"Goes out from now on instead of the payload so far, which is kept. Any JSON value; a string where the event's content_type is not JSON."`
 	Encoding string          `json:"payload_encoding,omitempty" enum:"json,text,base64" doc:"How payload is to be read: json: the value itself; text: the string; base64: the bytes in it. By the event's content_type when left out."`
@@ -143,8 +144,9 @@ type Redrive struct {
 
 // Cancel is the body of a cancellation. All of it is optional.
 type Cancel struct {
-	_      struct{} `additionalProperties:"false"`
-	Reason string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
+	_        struct{} `additionalProperties:"false"`
+	Delivery string   `json:"delivery,omitempty" maxLength:"256" doc:"Only the delivery to this handler."`
+	Reason   string   `json:"reason,omitempty" maxLength:"1024" doc:"Why, for the timeline."`
 }
 
 // Changed answers a redrive or a cancellation.
@@ -162,7 +164,8 @@ type Claim struct {
 
 // Claims answers a claim.
 type Claims struct {
-	Claims []Claimed `json:"claims" nullable:"false" doc:"Those that wait longest first; none when there is none."`
+	Claims   []Claimed `json:"claims" nullable:"false" doc:"Those that wait longest first; none when there is none."`
+	TooLarge int       `json:"too_large,omitempty" doc:"With max_bytes: how many that are due were met that are too large for any such answer. They wait for a claim that can take them."`
 }
 
 // Claimed is one event that is the claimer's until its lease runs out.
@@ -213,6 +216,11 @@ type Routes struct {
 // Handlers answers GET /v1/handlers.
 type Handlers struct {
 	Handlers []event.HandlerInfo `json:"handlers" nullable:"false"`
+}
+
+// Schedules answers GET /v1/schedules.
+type Schedules struct {
+	Schedules []event.ScheduleInfo `json:"schedules" nullable:"false" doc:"In the order of their names."`
 }
 
 // Status answers GET /v1/status.

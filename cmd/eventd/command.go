@@ -32,7 +32,8 @@ func commands() []*command {
 		sendCommand(), explainCommand(),
 		listCommand(), showCommand(), redriveCommand(), cancelCommand(),
 		correlationCommand(), workingGetCommand(), workingPutCommand(), workingPatchCommand(),
-		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(),
+		redrivesListCommand(), redrivesShowCommand(), redrivesCancelCommand(), schedulesCommand(),
+		handlersListCommand(), handlersPauseCommand(), handlersResumeCommand(),
 	}, storeCommands(), []*command{
 		healthCommand(), versionCommand(), completionCommand(), manCommand(), helpCommand(),
 	})

@@ -32,7 +32,19 @@ routes:
 // the end, and nothing is executed that is not on record. EVENTD_CRASH_ROUNDS
 // sets how often it is killed, 3 times when it is not set.
 func TestKill(t *testing.T) {
-	rounds := 3
+	rounds := crashRounds(t, 3)
+	for name, external := range map[string]bool{"embedded": false, "external": true} {
+		t.Run(name, func(t *testing.T) {
+			counted, h := startHandler(t)
+			crash(t, rounds, external, counted, `{http: "`+h.URL+`", concurrency: 16, timeout: 5s}`)
+		})
+	}
+}
+
+// crashRounds returns how often to kill, so many times unless the environment
+// says otherwise.
+func crashRounds(t *testing.T, rounds int) int {
+	t.Helper()
 	if text := os.Getenv("EVENTD_CRASH_ROUNDS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
@@ -40,24 +52,24 @@ func TestKill(t *testing.T) {
 		}
 		rounds = n
 	}
-	t.Run("embedded", func(t *testing.T) { crash(t, rounds, false) })
-	t.Run("external", func(t *testing.T) { crash(t, rounds, true) })
+	return rounds
 }
 
-func crash(t *testing.T, rounds int, external bool) {
-	counted, h := startHandler(t)
+// crash kills a daemon with the given handler, which counts what it executes.
+func crash(t *testing.T, rounds int, external bool, counted *executions, handler string) {
 	server := "\nnats: {embedded: {listen: NATS}}\n"
 	if external {
 		server = "\nnats: {url: \"nats://NATS\", streams: {IN: {subjects: [IN]}, OUT: {subjects: [OUT]}}}\n"
 	}
 	s := newSite(t, crashConfig+server+`
 handlers:
-  counting: {http: "`+h.URL+`", concurrency: 16, timeout: 5s}
+  counting: `+handler+`
   out: {topic: OUT}
 `)
 	if external {
 		s.startNATS(nil)
 	}
+	counted.claims = s.client()
 	p := s.start()
 	s.up(p)
 	published := s.startPublisher("IN", 1000)

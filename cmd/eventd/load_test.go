@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/time/rate"
+
+	"github.com/eventd-io/eventd/api/client"
 )
 
 // executions counts what a handler was really asked to do, by event.
@@ -22,6 +24,7 @@ type executions struct {
 	all     map[string]int
 	done    map[string]int // answered 200
 	running int
+	claims  *client.Client // to the daemon, for those who answer later
 }
 
 // startHandler starts a handler that takes up to 20 ms, wants one event in ten
@@ -35,26 +38,33 @@ func startHandler(t *testing.T) (*executions, *httptest.Server) {
 
 // ServeHTTP implements [http.Handler].
 func (e *executions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := r.Header.Get("webhook-id")
+	_, _ = io.Copy(io.Discard, r.Body)
+	if !e.execute(r.Context(), r.Header.Get("webhook-id")) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/cloudevents+json")
+	_, _ = io.WriteString(w, `{"specversion": "1.0", "type": "FOLLOW", "source": "/counting", "data": {"n": 2}}`)
+}
+
+// execute takes up to 20 ms and reports whether it went well.
+func (e *executions) execute(ctx context.Context, id string) bool {
 	e.mu.Lock()
 	e.all[id]++
 	e.running++
 	e.mu.Unlock()
-	_, _ = io.Copy(io.Discard, r.Body)
 	select {
 	case <-time.After(rand.N(20 * time.Millisecond)):
-	case <-r.Context().Done():
+	case <-ctx.Done():
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.running--
 	if rand.N(10) == 0 {
-		w.WriteHeader(http.StatusServiceUnavailable)
-		return
+		return false
 	}
 	e.done[id]++
-	w.Header().Set("Content-Type", "application/cloudevents+json")
-	_, _ = io.WriteString(w, `{"specversion": "1.0", "type": "FOLLOW", "source": "/counting", "data": {"n": 2}}`)
+	return true
 }
 
 // of returns how often an event was executed, and how often well.

@@ -40,8 +40,9 @@ func redriveCommand() *command {
 		name: "events redrive", operands: "[EVENT_ID]", most: 1, brief: "have events handled again",
 		about: `Has an event handled again that has ended: attempts count from 0 again. Of an
 event with several handlers those are asked again that have not completed, or
-all when all have. With -handler it goes to that one instead; with -data or -file
-another payload goes out from now on, and the one so far is kept.
+all when all have; with -delivery that one alone, whatever the others do. With
+-handler it goes to that one instead; with -data or -file another payload goes out
+from now on, and the one so far is kept.
 
 With -filter instead of an id it is about all events that the filters select:
 of those that are ERROR or FAILED, unless a status is named. It asks before it
@@ -51,6 +52,7 @@ status, handler, reason, message_type, table, route, source_service,
 correlation_id, since and until.`,
 		examples: `eventd events redrive 7f3a -reason 'the bank is back'
 eventd events redrive 7f3a -handler service-a2
+eventd events redrive 7f3a -delivery ledger
 eventd events redrive 7f3a -table request -source-service SERVICE_A
 eventd events redrive 7f3a -data '{"amount": 10}' -reason 'the sign was wrong'
 eventd events redrive -filter handler=ledger -filter since=6h -dry-run
@@ -86,7 +88,7 @@ func (r *redriving) run(ctx context.Context, p *program, operands []string) erro
 	if err != nil {
 		return err
 	}
-	payload.Handler, payload.Reason = r.handler, r.reason
+	payload.Delivery, payload.Handler, payload.Reason = r.delivery, r.handler, r.reason
 	return r.action(p, func(ctx context.Context, api *client.Client, id string) (wire.Row, error) {
 		return api.Redrive(ctx, id, r.which, payload)
 	})(ctx, operands)
@@ -99,6 +101,8 @@ func (r *redriving) check(operands []string) error {
 		return wrongUsage("an EVENT_ID and -filter cannot both be given")
 	case r.filter.given && (r.which != client.Which{}):
 		return wrongUsage("with -filter it is -filter table=TABLE and -filter source_service=SERVICE")
+	case r.filter.given && r.delivery != "":
+		return wrongUsage("with -filter it is -filter handler=NAME")
 	case r.filter.given && (r.data.given || r.file != ""):
 		return wrongUsage("another payload is for one event, not for many")
 	case !r.filter.given && len(operands) == 0:

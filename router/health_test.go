@@ -1,0 +1,210 @@
+package router_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/eventd-io/eventd/event"
+	"github.com/eventd-io/eventd/router"
+)
+
+// pulse is what a service says of its health, and when it was asked.
+type pulse struct {
+	mu    sync.Mutex
+	sick  bool
+	asked []time.Time
+}
+
+func (p *pulse) Probe(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = append(p.asked, time.Now())
+	if p.sick {
+		return errors.New("GET /healthz: 503 Service Unavailable")
+	}
+	return nil
+}
+
+func (p *pulse) set(sick bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sick = sick
+}
+
+func (p *pulse) probes() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.asked)
+}
+
+func withHealth(h router.Handler, p router.Prober) router.Handler {
+	h.Health = &router.Health{Prober: p, Interval: 10 * time.Second, Failures: 3}
+	return h
+}
+
+// TestUnhealthyHandlerGetsNothing: after three failed probes in a row events wait
+// and no attempt of them is counted; one good probe lets them go on.
+func TestUnhealthyHandlerGetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := &script{}, &pulse{}
+		x := newRig(t, only(withHealth(handlerTo("h", h), p)))
+		synctest.Wait()
+		if p.probes() != 1 {
+			t.Fatalf("%d probes at the start; want one", p.probes())
+		}
+		p.set(true)
+		advance(23 * time.Second) // two probes
+		x.accept(message("before", "A", "{}"))
+		synctest.Wait()
+		if i := x.info("h"); h.count() != 1 || !i.UnhealthySince.IsZero() || i.HealthProblem == "" {
+			t.Fatalf("after two failed probes: %d attempts, %+v; want one, and the problem told", h.count(), i)
+		}
+		advance(11 * time.Second)
+		x.accept(batchOf(20)...)
+		advance(time.Minute)
+		i := x.info("h")
+		if h.count() != 1 || i.UnhealthySince.IsZero() || i.Queue != 20 || i.HealthProblem != "GET /healthz: 503 Service Unavailable" {
+			t.Errorf("while it is not well: %d attempts, %+v; want one, and 20 waiting", h.count(), i)
+		}
+		for _, rec := range x.all() {
+			if d := rec.Deliveries[0]; rec.ID != "before" && (d.Status != event.Unprocessed || d.Attempts != 0) {
+				t.Errorf("%s is %s with %d attempts; want UNPROCESSED, none", rec.ID, d.Status, d.Attempts)
+			}
+		}
+		p.set(false)
+		advance(11 * time.Second)
+		if i := x.info("h"); !i.UnhealthySince.IsZero() || i.HealthProblem != "" || h.count() != 21 {
+			t.Errorf("after a good probe: %d attempts, %+v; want 21, and well", h.count(), i)
+		}
+		for i := range p.asked[1:] {
+			if pause := p.asked[i+1].Sub(p.asked[i]); pause < 9*time.Second || pause > 11*time.Second {
+				t.Errorf("%s between two probes; want 10s, a tenth more or less", pause)
+			}
+		}
+	})
+}
+
+// TestProbesFollowTheConfiguration: a reload asks anew at once and keeps what was
+// found; without health nobody is asked and everything goes on.
+func TestProbesFollowTheConfiguration(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p, q := &script{}, &pulse{sick: true}, &pulse{}
+		x := newRig(t, only(withHealth(handlerTo("h", h), p)))
+		advance(time.Minute)
+		x.accept(message("e1", "A", "{}"))
+		asked := p.probes()
+
+		x.reload(only(withHealth(handlerTo("h", h), p)))
+		synctest.Wait()
+		if p.probes() != asked+1 || h.count() != 0 || x.info("h").UnhealthySince.IsZero() {
+			t.Errorf("after a reload: %d probes more, %d attempts; want one, none", p.probes()-asked, h.count())
+		}
+		x.reload(only(withHealth(handlerTo("h", h), q)))
+		synctest.Wait()
+		if q.probes() != 1 || h.count() != 1 {
+			t.Errorf("with a service that is well: %d probes, %d attempts; want one each", q.probes(), h.count())
+		}
+		q.set(true)
+		advance(time.Minute)
+		x.accept(message("e2", "A", "{}"))
+		x.reload(only(handlerTo("h", h)))
+		asked = q.probes()
+		advance(time.Minute)
+		if q.probes() != asked || h.count() != 2 || !x.info("h").UnhealthySince.IsZero() {
+			t.Errorf("without health: %d probes, %d attempts; want none, 2", q.probes()-asked, h.count())
+		}
+		x.reload(router.Config{})
+		x.reload(only(withHealth(handlerTo("h", h), q)))
+		advance(time.Minute)
+		x.reload(router.Config{})
+		asked = q.probes()
+		advance(time.Minute)
+		if q.probes() != asked {
+			t.Errorf("%d probes of a handler that is configured away; want none", q.probes()-asked)
+		}
+	})
+}
+
+// stuck is a probe that ends with its context alone.
+type stuck struct{ entered chan struct{} }
+
+func (s *stuck) Probe(ctx context.Context) error {
+	s.entered <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestStopEndsProbes and what they find then says nothing.
+func TestStopEndsProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stuck{entered: make(chan struct{})}
+		h := withHealth(handlerTo("h", &script{}), s)
+		h.Health.Failures = 1
+		x := newRig(t, only(h))
+		<-s.entered
+		x.stop(time.Minute)
+		if !x.info("h").UnhealthySince.IsZero() {
+			t.Error("a probe that was ended counts as a failure")
+		}
+	})
+}
+
+// TestReturningHandlerBeginsGently after each way to be closed off: with one
+// attempt, then with as many more as end well, up to its concurrency.
+func TestReturningHandlerBeginsGently(t *testing.T) {
+	for name, close := range map[string]func(*rig, *gate, *pulse){
+		"unhealthy": func(x *rig, g *gate, p *pulse) {
+			p.set(true)
+			advance(time.Minute)
+			g.answers <- done // of before: says nothing
+			synctest.Wait()
+			p.set(false)
+			advance(11 * time.Second)
+		},
+		"resting": func(x *rig, g *gate, _ *pulse) {
+			g.answers <- event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(429), Uncharged: true, Rest: time.Minute}
+			advance(time.Minute)
+		},
+		"breaker": func(x *rig, g *gate, _ *pulse) {
+			g.answers <- again
+			advance(time.Minute)
+			if info := x.info("h"); info.BreakerUntil.IsZero() {
+				x.t.Error("the breaker is closed")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const slots = 8
+				g, p := newGate(), &pulse{}
+				h := withPolicy(withConcurrency(withHealth(handlerTo("h", g), p), slots), late)
+				h.Breaker = &router.Breaker{Failures: 1, Open: time.Minute}
+				x := newRig(t, only(h))
+				defer x.stop(time.Millisecond)
+				synctest.Wait()
+				x.accept(message("first", "A", "{}"))
+				g.next(t)
+				close(x, g, p)
+				x.accept(batchOf(100)...)
+				synctest.Wait()
+				for round, want := range []int{1, 2, 4, 8, 8} {
+					for range want {
+						g.next(t)
+					}
+					synctest.Wait()
+					if i := x.info("h"); i.InFlight != want || i.Ramp != want%slots {
+						t.Fatalf("round %d: %d attempts, ramp %d; want %d, %d", round, i.InFlight, i.Ramp, want, want%slots)
+					}
+					for range want {
+						g.answers <- done
+					}
+					synctest.Wait()
+				}
+			})
+		})
+	}
+}
