@@ -5,7 +5,7 @@ COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 LINTER   = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help build test race lint fuzz crash polling query-size isolation order bench bench-quick demo check image clean
+.PHONY: help build test race lint fuzz crash small-disk polling query-size store-size isolation order bench bench-quick demo check image clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,9 @@ crash: ## kill the daemon again and again under load; nothing may be lost
 polling: ## 8 claimers that vanish, 50,000 events, a kill of the daemon; then how fast a waiting claimer is
 	EVENTD_POLLING_EVENTS=50000 EVENTD_WAKEUPS=1000 $(GO) test -count=1 -timeout 20m -run 'TestPolling|TestWakeUp' -v ./cmd/eventd
 
+small-disk: ## a file system of 16 MiB that fills again and again under load (needs the right to mount)
+	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run "TestSmallDisk|TestReadOnlyDisk" -v ./cmd/eventd
+
 query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage
 
@@ -44,6 +47,9 @@ isolation: ## handlers beside ill ones, 1,000,000 retries that wait, a handler b
 
 order: ## 200 keys of 500 events with failures: in order, and in under three times the time
 	EVENTD_ORDER_FULL=1 $(GO) test -count=1 -timeout 15m -run TestOrderedThroughput -v ./router
+
+store-size: ## a daemon with 2,000,000 events: start, memory, queries under writes
+	EVENTD_STORE_EVENTS=2000000 $(GO) test -count=1 -timeout 15m -run TestStoreSize -v ./cmd/eventd
 
 bench: ## the whole report, into docs/performance.* (long; an idle machine)
 	cd bench && $(GO) run . -rounds 5 -messages 300000 -stored 5000000 \

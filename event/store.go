@@ -39,6 +39,9 @@ type Update struct {
 	// Turns are the handlers that an event has come due for which waited for its
 	// turn until then, but for those that Then has a step for. The store sets it.
 	Turns []string
+	// Recalls are the conversations, by correlation id, whose working data the
+	// effects may change; it may be left out where that is seldom.
+	Recalls []string
 	// Err is what became of it: nil, what Step returned, [ErrNotFound],
 	// [ErrConflict] for a step that is not legal, or an error that says that
 	// the record is damaged.

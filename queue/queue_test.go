@@ -64,6 +64,7 @@ type store struct {
 	mu       sync.Mutex
 	accepted []event.Message
 	refuse   error         // what Accept returns instead of taking
+	most     int           // more than so many at once are refused; 0: any number is taken
 	gate     chan struct{} // Accept waits until it is closed; nil: it does not
 	position event.Position
 	rows     []event.Publication
@@ -80,6 +81,9 @@ func (s *store) Accept(_ context.Context, list []event.Message) ([]event.Receipt
 	defer s.mu.Unlock()
 	if s.refuse != nil {
 		return nil, s.refuse
+	}
+	if s.most > 0 && len(list) > s.most {
+		return nil, fmt.Errorf("no room: %w", event.ErrUnavailable)
 	}
 	s.accepted = append(s.accepted, list...)
 	return make([]event.Receipt, len(list)), nil
@@ -242,6 +246,29 @@ func TestRefusedMessagesComeAgain(t *testing.T) {
 	x.awaitPending(1)
 	s.setRefuse(nil)
 	x.awaitIDs(s, "a")
+	x.awaitPending(0)
+}
+
+// TestRefusedBatchesGetSmaller: a store that has room for little is given little.
+func TestRefusedBatchesGetSmaller(t *testing.T) {
+	x := newRig(t, inStream)
+	s := &store{most: 3, gate: make(chan struct{})}
+	x.run(s)
+	var ids []string
+	for i := range 20 {
+		ids = append(ids, fmt.Sprint("id-", i))
+	}
+	x.publish(ids...)
+	x.awaitPending(20)
+	close(s.gate)
+	x.eventually(func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if n := len(s.accepted); n != len(ids) {
+			return fmt.Errorf("%d messages are taken; want %d", n, len(ids))
+		}
+		return nil
+	})
 	x.awaitPending(0)
 }
 

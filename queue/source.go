@@ -57,6 +57,7 @@ type Source struct {
 	info    event.SourceInfo
 	held    string        // why it must not pull; "" for nothing in the way
 	saved   uint64        // stream sequence of the position saved last
+	most    int           // messages in a batch; commit's
 	stopped bool          // paused or held
 	resumed chan struct{} // closed while not stopped
 	pause   chan struct{} // closed while stopped
@@ -67,7 +68,7 @@ func (c *Conn) NewSource(o SourceOptions, intake Intake, positions Positions) *S
 	s := &Source{
 		options: o, conn: c, intake: intake, positions: positions, durable: "eventd-" + o.Service + "-" + o.Name,
 		log:     c.log.With().Str("source", o.Name).Logger(),
-		resumed: make(chan struct{}), pause: make(chan struct{}),
+		resumed: make(chan struct{}), pause: make(chan struct{}), most: maxBatch,
 	}
 	close(s.resumed)
 	s.info = event.SourceInfo{
@@ -312,12 +313,13 @@ func (s *Source) decode(m jetstream.Msg) (event.Message, error) {
 }
 
 // commit hands batches to the intake and acknowledges them, until the queue is
-// closed and empty. A batch is whatever is waiting: nothing lingers.
+// closed and empty. A batch is whatever is waiting: nothing lingers. After one that
+// could not be taken it is half as much, since there may be room for less.
 func (s *Source) commit(ctx context.Context, queue <-chan received) (any bool, err error) {
 	var batch []received
 	var messages []event.Message
 	for first := range queue {
-		batch = collect(append(batch[:0], first), queue)
+		batch = collect(append(batch[:0], first), queue, s.most)
 		messages = messages[:0]
 		for i := range batch {
 			messages = append(messages, batch[i].event)
@@ -327,12 +329,16 @@ func (s *Source) commit(ctx context.Context, queue <-chan received) (any bool, e
 			for i := range batch {
 				_ = batch[i].message.Nak()
 			}
+			if errors.Is(err, event.ErrUnavailable) {
+				s.most = max(len(batch)/2, 1)
+			}
 			return any, fmt.Errorf("not stored: %w", err)
 		}
 		for i := range batch {
 			// A lost acknowledgement makes a redelivery, which is recognised.
 			_ = batch[i].message.Ack()
 		}
+		s.most = min(s.most+1, maxBatch)
 		clear(messages) // and let go of the payloads
 		clear(batch)
 		any = true
@@ -340,10 +346,10 @@ func (s *Source) commit(ctx context.Context, queue <-chan received) (any bool, e
 	return any, nil
 }
 
-// collect adds what is waiting to a batch.
-func collect(batch []received, queue <-chan received) []received {
+// collect adds what is waiting to a batch, up to so many messages.
+func collect(batch []received, queue <-chan received, most int) []received {
 	size := len(batch[0].event.Payload)
-	for len(batch) < maxBatch && size < maxBatchBytes {
+	for len(batch) < most && size < maxBatchBytes {
 		select {
 		case r, ok := <-queue:
 			if !ok {

@@ -128,9 +128,13 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		effects.Await = &event.Await{Delivery: t.index, Sent: now}
 	}
 	size := 0
+	var recalls []string
 	for _, p := range o.plans {
 		effects.FollowUps = append(effects.FollowUps, &p.Admission)
 		size += len(p.Payload) + followUpBytes
+		if p.Remember != nil {
+			recalls = append(recalls, p.Event.CorrelationID)
+		}
 	}
 	o.step = newStep(t.event, func(s *event.State) (*event.Effects, error) {
 		d, err := o.delivery(s)
@@ -145,7 +149,7 @@ func (r *Router) decide(o *outcome, now time.Time) {
 		s.UpdatedBy, s.UpdatedAt = h.Service, now
 		return effects, nil
 	})
-	o.step.Bytes = size
+	o.step.Bytes, o.step.Recalls = size, recalls
 }
 
 // delivery returns what the outcome is of, if it is still so.

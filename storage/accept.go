@@ -20,7 +20,7 @@ func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 		return err
 	}
 	return db.hand(ctx, &operation{
-		weight: weight, events: len(admissions), intake: true,
+		weight: weight, events: len(admissions), intake: true, recalls: recalled(admissions),
 		apply: func(t *transaction) error { return t.admitAll(admissions, heads) },
 	})
 }
@@ -42,6 +42,16 @@ func encodeHeads(admissions []*event.Admission) (heads [][]byte, weight int, err
 		}
 	}
 	return heads, weight, nil
+}
+
+// recalled returns the conversations that events remember something of.
+func recalled(admissions []*event.Admission) (list []string) {
+	for _, a := range admissions {
+		if a.Remember != nil {
+			list = append(list, a.Event.CorrelationID)
+		}
+	}
+	return list
 }
 
 // maxDeliveries is how many deliveries of an event the keys of the indexes can

@@ -177,4 +177,7 @@ func TestDamagedLineAwaitsNothing(t *testing.T) {
 	if n, ids := db.Overdue("b", t0), waiting(t, db, event.Filter{Unanswered: t0}, event.Page{}); n != 1 || ids != "q2" {
 		t.Errorf("%d overdue, %q waiting; want the one that can be read", n, ids)
 	}
+	if err := harm(db, func(tx *bolt.Tx) error { return tx.Bucket(bucketAwaiting).Delete(awaitingKey(0, 1, 0)) }); err != nil {
+		t.Fatal(err) // else the file is damaged, which the check at the end finds
+	}
 }

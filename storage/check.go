@@ -146,8 +146,9 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 	c := &checker{
 		Report: r, reading: from, ctx: ctx, progress: p, next: 1,
 		quarantine: from.tx.Bucket(bucketQuarantine), lost: map[uint64]bool{},
-		open: map[string]int{},
+		open: map[string]int{}, conversations: map[uint64]uint64{}, awaited: map[uint64]uint64{},
 	}
+	c.awaiting()
 	for _, s := range from.db.segmentList() {
 		c.total += int64(eventsOf(from.tx.Bucket(bucketSegments), s))
 	}
@@ -159,6 +160,7 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 	c.indexes()
 	c.outbox()
 	c.schedules()
+	c.jobs()
 	c.listQuarantined()
 	return nil
 }
@@ -190,6 +192,9 @@ type checker struct {
 	lost       map[uint64]bool // events whose state cannot be read
 	unread     int             // heads of the segment at hand that cannot be read
 	open       map[string]int  // name of an index -> how many keys the states ask for
+
+	conversations map[uint64]uint64 // hash of its id -> the event beside which its working data lies
+	awaited       map[uint64]uint64 // hash of an id -> the request that awaits a response
 }
 
 // segmentOf checks one segment.
@@ -228,6 +233,8 @@ func (c *checker) segmentOf(s *segment) error {
 	c.blocks(b, bucketPayloads)
 	c.ids(b)
 	c.children(b)
+	c.documents(b)
+	c.orphans(b)
 	return nil
 }
 
@@ -281,7 +288,7 @@ func (c *checker) event(b *segmentBuckets, seq uint64, info *segmentInfo) {
 	if e, err := b.event(seq); err != nil {
 		c.unread++
 		c.damaged(known, err)
-	} else if e.Table != s.table || !e.CreatedAt.Equal(s.created) {
+	} else if c.answers(e); e.Table != s.table || !e.CreatedAt.Equal(s.created) {
 		c.fail("event %d: head says %s %s, state %s %s", seq, e.Table, e.CreatedAt, s.table, s.created)
 	}
 	if _, err := readBodies(b, seq); err != nil {

@@ -136,7 +136,14 @@ func TestDamagedPositionIsNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	editStore(t, path, func(tx *bolt.Tx) error { return flip(tx.Bucket(bucketSources), []byte("src"), 8) })
-	if got := openTest(t, path).LastPosition("src"); !got.IsZero() {
+	if r, err := Check(ctx, CommandOptions{Path: path}); err != nil || r.Damages != 1 || r.Problems[0] != "position of source src: damaged record" {
+		t.Errorf("Check = %+v, %v; want the damaged position", r, err)
+	}
+	db = openTest(t, path)
+	if got := db.LastPosition("src"); !got.IsZero() {
 		t.Errorf("LastPosition of a damaged record = %v; want none", got)
+	}
+	if err := db.SavePosition(ctx, "src", want); err != nil {
+		t.Fatal(err)
 	}
 }

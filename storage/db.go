@@ -65,6 +65,8 @@ type Options struct {
 	queryTime     time.Duration // 0: queryTime; how long a page is looked for
 	compactAbove  int64         // 0: compactAbove; tests make it small
 	age           time.Duration // of a segment that is closed
+
+	readOnly func(*os.File) bool // nil: readOnly
 }
 
 type noObserver struct{}
@@ -87,6 +89,8 @@ type DB struct {
 
 	operations chan *operation
 	group      []*operation // the writer's, reused
+	postponed  []*operation // the writer's: there was no space for them…
+	stalled    bool         // …nor for any other
 	arena      arena        // the writer's
 	patience   *time.Timer  // the writer's
 	closing    chan struct{}
@@ -161,6 +165,9 @@ func Open(o Options) (*DB, error) {
 		o.compactAbove = compactAbove
 	}
 	o.age = o.policy().segmentAge()
+	if o.readOnly == nil {
+		o.readOnly = readOnly
+	}
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
@@ -224,6 +231,9 @@ func (db *DB) loadAll() (err error) {
 			if tx.Bucket(name) == nil {
 				return fmt.Errorf("%w: no bucket %s", ErrCorrupt, name)
 			}
+		}
+		if err := db.walkableIndexes(tx); err != nil {
+			return err
 		}
 		db.id = string(tx.Bucket(bucketMeta).Get(keyStoreID))
 		if err := db.names.load(tx.Bucket(bucketNames)); err != nil {

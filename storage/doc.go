@@ -66,18 +66,22 @@
 //   - A page of bbolt's that is damaged is an error or a quarantined record, not
 //     the end of the process: see recoverPanic, recoverDamage and inspect.
 //     [Check], [Compact] and [Salvage] read the file as bytes (pages.go), which
-//     ends on any file. What nothing helps against while the store is at work is
-//     in the way bbolt walks its pages: a branch page within a segment or an index
-//     that leads back to itself (the walk never ends), a damaged list of free pages
-//     that looks right, and keys, which have no checksum.
+//     ends on any file. A branch page that leads back to itself, which bbolt would
+//     follow for ever, is looked for before a segment is used the first time, and
+//     in the indexes when the store is opened (circles.go). What nothing helps
+//     against while the store is at work is a damaged list of free pages that looks
+//     right, a branch page that is damaged after it was looked at, and keys, which
+//     have no checksum.
 //   - Retention takes what has ended and nothing else: it looks in read transactions
 //     (survey.go) and each removal looks again in the writer, at the state and at
 //     the outbox, before it removes. A whole segment leaves the store in one
 //     transaction, by being moved under dropped, and is deleted from there in
 //     pieces, when pages are needed. Of an event removed singly the ids may stay in the index, and its
 //     places in blocks are marked; without a state there is no event.
-//   - Space on the disk is made sure of before a transaction begins (space.go).
-//     There may be none for new events while there still is for steps.
+//   - Space on the disk is made sure of before a transaction begins (afford.go,
+//     space.go, runs.go), and that the file can be written to at all.
+//     There may be none for new events while there still is for steps, and none
+//     for a large step while there is for small ones: it waits beside them.
 //
 // # Reading order
 //
@@ -87,8 +91,8 @@
 // redrives.go (many of them, as a job), schedules.go; segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); retention.go (what goes when),
-// retain.go (the worker), survey.go and remove.go; space.go and extend.go (the
-// disk); record.go, head.go and state.go (bytes).
+// retain.go (the worker), survey.go and remove.go; afford.go, space.go, runs.go and
+// extend.go (the disk); record.go, head.go and state.go (bytes).
 //
 // The commands for a file that nobody writes to: pages.go (its trees as bytes),
 // check.go, copy.go and compact.go, dumpline.go (the format of a dump), dump.go,

@@ -34,7 +34,7 @@ func TestDropIsContinued(t *testing.T) {
 			t.Fatalf("drop: %+v, %v", k.removed, err)
 		}
 		var p *piece
-		if err := db.view(ctx, func(r *snapshot) error { r.nextPiece(nil, &p); return nil }); err != nil || p == nil {
+		if err := db.view(ctx, func(r *snapshot) error { return r.nextPiece(nil, &p) }); err != nil || p == nil {
 			t.Fatal(p, err)
 		}
 		if err := k.do(func(t *transaction) error { return t.purge(p) }); err != nil {

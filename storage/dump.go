@@ -129,6 +129,7 @@ func (x *dumper) events() error {
 }
 
 func (x *dumper) segment(b *segmentBuckets, last uint64) error {
+	x.newerParts(b)
 	for seq := b.first; seq < last; seq++ {
 		if err := x.tell(); err != nil {
 			return err
@@ -192,6 +193,7 @@ func (x *dumper) event(b *segmentBuckets, seq uint64) *dumpEvent {
 		s.withhold(bodyErr)
 		x.left[seq] = true
 	}
+	x.newerEvent(b, seq, &s.State)
 	d := dumpOf(e, &s.State, body)
 	d.Removed, d.Sent = removed, x.sent(b, seq, e.ID)
 	x.awaiting(d)
@@ -263,6 +265,7 @@ func (x *dumper) sent(b *segmentBuckets, seq uint64, id string) (list []dumpPayl
 			x.lose("event %d (%s): payload row %d: %v; it is left out", seq, id, binary.BigEndian.Uint32(k[8:])+1, err)
 			continue
 		}
+		x.sealedFields(v, &body{}, "event %d (%s): payload row %d", seq, id, binary.BigEndian.Uint32(k[8:])+1)
 		list = append(list, p)
 	}
 	return list
@@ -283,6 +286,7 @@ func (x *dumper) outbox() error {
 			x.lose("outbox row %d: %v; it is left out", id, err)
 			return nil
 		}
+		x.sealedFields(v, &publication{}, "outbox row %d", id)
 		row := &dumpPublication{ID: id, Seq: p.EventSeq, Subject: text(p.Subject), Header: p.Header, Row: of}
 		if !own {
 			body := dumpBody(p.Body)
@@ -309,6 +313,7 @@ func (x *dumper) positions() error {
 			x.lose("position of source %s: %v; it is left out", k, err)
 			return nil
 		}
+		x.sealedFields(v, &position{}, "position of source %s", k)
 		return x.line(&dumpLine{Position: &dumpPosition{Source: text(k), Stream: dumpStreamOf(p)}})
 	})
 }
@@ -325,15 +330,16 @@ var spoken = [][]byte{
 	bucketOutbox, bucketQuarantine, bucketSegments, bucketAwaiting, bucketLines,
 }
 
-// others writes what is in no bucket that the dump has words for.
+// others writes what is in the buckets that a dump takes as they are.
 func (x *dumper) others() error {
 	return x.tx.ForEach(func(name []byte, b *bolt.Bucket) error {
-		for _, known := range spoken {
-			if bytes.Equal(name, known) {
-				return nil
-			}
+		switch {
+		case among(name, carried):
+			return x.other([]text{text(name)}, b)
+		case !among(name, spoken, forgotten):
+			x.newerBucket(name, b)
 		}
-		return x.other([]text{text(name)}, b)
+		return nil
 	})
 }
 

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -279,10 +278,14 @@ func prepareEvent(d *dumpEvent) (func(*transaction) error, error) {
 }
 
 func prepareEntry(d *dumpEntry) (func(*transaction) error, error) {
-	for _, known := range spoken {
-		if len(d.Bucket) == 0 || bytes.Equal(known, []byte(d.Bucket[0])) {
-			return nil, fmt.Errorf("%w: an entry of bucket %q", ErrDump, d.Bucket)
-		}
+	if len(d.Bucket) == 0 || among([]byte(d.Bucket[0]), spoken) {
+		return nil, fmt.Errorf("%w: an entry of bucket %q", ErrDump, d.Bucket)
+	}
+	if among([]byte(d.Bucket[0]), forgotten) { // an earlier eventd wrote them down
+		return func(*transaction) error { return nil }, nil
+	}
+	if !among([]byte(d.Bucket[0]), carried) {
+		return nil, fmt.Errorf("%w: an entry of bucket %q, which this program does not know", ErrNewer, d.Bucket)
 	}
 	for _, name := range d.Bucket {
 		if err := checkKey(string(name)); err != nil {

@@ -45,7 +45,7 @@ func (db *DB) extend() {
 			return
 		case <-db.extendC:
 		}
-		if db.fullness.Load().disk {
+		if f := db.fullness.Load(); f.disk || f.readOnly {
 			db.heal()
 		}
 		err := db.extendOnce(zeros)
@@ -61,9 +61,9 @@ func (db *DB) extend() {
 	}
 }
 
-// heal waits until the disk is full no more.
+// heal waits until the disk is full no more, and can be written to.
 func (db *DB) heal() {
-	for db.fullness.Load().disk {
+	for f := db.fullness.Load(); f.disk || f.readOnly; f = db.fullness.Load() {
 		select {
 		case <-db.written:
 			return

@@ -13,17 +13,26 @@ func (db *DB) loadSegments(segments *bolt.Bucket) error {
 	db.nextSeq = 1
 	return segments.ForEachBucket(func(k []byte) error {
 		s := newSegment(binary.BigEndian.Uint64(k))
+		if err := db.loadable(segments.Bucket(k)); err != nil {
+			return fmt.Errorf("segment %d: %w", s.first, err)
+		}
 		b, err := openSegment(segments, s)
 		if err != nil {
 			return err
 		}
 		if s.info, err = decodeInfo(b.root.Get(keyInfo)); err != nil {
 			db.log.Warn().Uint64("segment", s.first).Msg("counts of a segment are damaged and counted anew")
+			if err := db.walkable(segments, s); err != nil {
+				return err
+			}
 			s.info = recount(b.states, s.first)
 		}
 		s.publish()
 		if !db.loadFilter(b) {
 			x := newOpenIndex()
+			if err := db.walkable(segments, s); err != nil {
+				return err
+			}
 			if err := db.indexHeads(b, x); err != nil {
 				return fmt.Errorf("%w: heads of segment %d: %w", ErrCorrupt, s.first, err)
 			}
@@ -33,6 +42,19 @@ func (db *DB) loadSegments(segments *bolt.Bucket) error {
 		db.nextSeq = s.first + uint64(s.info.events)
 		return nil
 	})
+}
+
+// loadable reports a circle in what is read of each segment when the store is
+// opened: the others are looked at when they are used, see walkable.
+func (db *DB) loadable(root *bolt.Bucket) error {
+	c := db.circles(root.Tx())
+	if err := c.of(uint64(root.RootPage())); err != nil {
+		return err
+	}
+	if f := root.Bucket(bucketFilter); f != nil {
+		return c.of(uint64(f.RootPage()))
+	}
+	return nil
 }
 
 // loadFilter reads the filter of a sealed segment. Without one the index is

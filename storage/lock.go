@@ -2,10 +2,22 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
+
+// HoldOff keeps daemons from a file that is about to be replaced, until release is
+// called; it need not be there, nor be a store. [ErrUnavailable]: another process
+// has it open as its store, also after the wait.
+func HoldOff(path string, wait time.Duration) (release func(), err error) {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	return lockAny(path, wait)
+}
 
 // lockAny takes the lock of a file, whatever is in it, so that no daemon has or
 // gets it until release is called. A file that is too damaged to be opened can be

@@ -29,7 +29,7 @@ func openReading(path string, wait time.Duration) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{options: Options{Path: path}, log: zerolog.Nop(), bolt: b, file: f, names: newNames()}
+	db := &DB{options: Options{Path: path}, log: zerolog.Nop(), bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames()}
 	db.segments.Store(&[]*segment{})
 	r := &reading{snapshot: &snapshot{db: db}, file: f}
 	if err := r.load(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
 )
 
 // wholeRedrive has a value in each field that is stored.
@@ -142,4 +143,11 @@ func TestDamagedRedrive(t *testing.T) {
 	if list, err := db.Redrives(ctx); err != nil || len(list) != 1 || list[0].ID != 2 {
 		t.Errorf("Redrives = %+v, %v; want the sound one", list, err)
 	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Check(ctx, CommandOptions{Path: path}); err != nil || r.Damages != 1 || r.Problems[0] != "redrive 1: damaged record" {
+		t.Errorf("Check = %+v, %v; want the damaged redrive", r, err)
+	}
+	editStore(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketRedrives).Delete(key8(1)) })
 }

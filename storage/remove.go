@@ -326,11 +326,11 @@ type piece struct {
 // nextPiece says what is deleted next, behind a segment that is passed over: it
 // leaves nil for nothing. It reads all that deleting it will read: a damaged page is
 // the end of this transaction here, and of the store in the writer.
-func (r *snapshot) nextPiece(behind []byte, next **piece) {
+func (r *snapshot) nextPiece(behind []byte, next **piece) error {
 	*next = nil
 	dropped := r.tx.Bucket(bucketDropped)
 	if dropped == nil {
-		return
+		return nil
 	}
 	c := dropped.Cursor()
 	k, _ := c.Seek(behind)
@@ -338,20 +338,24 @@ func (r *snapshot) nextPiece(behind []byte, next **piece) {
 		k, _ = c.Next()
 	}
 	if k == nil {
-		return
+		return nil
 	}
 	p := &piece{segment: bytes.Clone(k)}
 	*next = p // known also if what follows is damaged
 	root := dropped.Bucket(k)
 	p.bytes = sizeOfDropped(root)
+	if err := r.db.circles(r.tx).ofParts(root); err != nil {
+		return err
+	}
 	sub := root.Cursor()
 	for k, v := sub.First(); k != nil; k, v = sub.Next() {
 		if v == nil {
 			p.bucket = bytes.Clone(k)
 			p.keys = firstKeys(root.Bucket(k))
-			return
+			return nil
 		}
 	}
+	return nil
 }
 
 // firstKeys returns the first keys of a bucket, none when it can go at once.

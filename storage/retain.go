@@ -113,7 +113,7 @@ func (k *keeper) round(work func() error) {
 		k.db.log.Info().Int("events", r.events).Int("payloads", r.payloads).Int("segments", r.segments).
 			Dur("took", time.Since(started)).Msg("removed what was over its time")
 	}
-	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken) {
+	if err != nil && !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrFull) {
 		k.db.log.Error().Err(err).Msg("retention cannot go on; trying again later")
 	}
 }
@@ -135,6 +135,9 @@ func (k *keeper) look(p *policy) error {
 			continue
 		}
 		next, err := k.segment(s, p, now)
+		if errors.Is(err, ErrFull) {
+			continue // others may go without writing anything first
+		}
 		if err != nil {
 			return err
 		}
@@ -163,7 +166,7 @@ func (k *keeper) relieve() error {
 		if s.seen.Load().of(0, event.Completed) == 0 {
 			continue
 		}
-		if _, err := k.segment(s, earlyPolicy(), k.db.now()); err != nil {
+		if _, err := k.segment(s, earlyPolicy(), k.db.now()); err != nil && !errors.Is(err, ErrFull) {
 			return err
 		}
 		if err := k.purge(); err != nil {
@@ -252,8 +255,13 @@ func (k *keeper) giveUp(s *segment, err error) {
 
 func (k *keeper) drop(v *survey) error {
 	for more := true; more; {
-		err := k.do(func(t *transaction) (err error) { more, err = t.release(v.segment, maxCarried); return err })
+		weight := 0
+		err := k.db.view(context.Background(), func(r *snapshot) (err error) { weight, err = r.carried(v.segment); return err })
 		if err != nil {
+			return err
+		}
+		release := func(t *transaction) (err error) { more, err = t.release(v.segment, maxCarried); return err }
+		if err := k.db.try(context.Background(), weight, release); err != nil {
 			return err
 		}
 	}
@@ -276,29 +284,49 @@ func (k *keeper) drop(v *survey) error {
 }
 
 // thin removes chunk by chunk.
-func (k *keeper) thin(v *survey) error {
+func (k *keeper) thin(v *survey) (full error) {
 	for i, work := range v.work {
 		if !work || k.relieving && k.db.relieved() {
 			continue
 		}
 		from := v.first + uint64(i*chunk)                       // not negative
 		to := v.first + uint64(min((i+1)*chunk, len(v.events))) // not negative
-		err := k.db.view(context.Background(), func(r *snapshot) error { return v.touch(r, from, to) })
-		if errors.Is(err, ErrCorrupt) {
+		err := k.thinBetween(v, from, to)
+		switch {
+		case errors.Is(err, ErrCorrupt):
 			k.giveUp(v.segment, err)
 			return nil
-		}
-		if err != nil {
+		case errors.Is(err, ErrFull):
+			full = err // others may need less
+		case err != nil:
 			return err
 		}
-		var r removed
-		err = k.do(func(t *transaction) (err error) { r, err = t.thin(v, &k.pending, from, to); return err })
-		if err != nil {
-			return err
-		}
-		k.removed.add(r)
-		v.rows -= r.events
 	}
+	return full
+}
+
+// thinLeast is the least number of events that are removed in one operation when the
+// disk has no room for more: about those of a block.
+const thinLeast = 8
+
+func (k *keeper) thinBetween(v *survey, from, to uint64) error {
+	weight := 0
+	err := k.db.view(context.Background(), func(r *snapshot) (err error) { weight, err = v.touch(r, from, to); return err })
+	if err != nil {
+		return err
+	}
+	var r removed
+	thin := func(t *transaction) (err error) { r, err = t.thin(v, &k.pending, from, to); return err }
+	err = k.db.try(context.Background(), weight, thin)
+	if errors.Is(err, ErrFull) && to-from > thinLeast {
+		middle := (from + to) / 2
+		return errors.Join(k.thinBetween(v, from, middle), k.thinBetween(v, middle, to))
+	}
+	if err != nil {
+		return err
+	}
+	k.removed.add(r)
+	v.rows -= r.events
 	return nil
 }
 
@@ -329,7 +357,7 @@ func (k *keeper) reindex(v *survey) error {
 		return err
 	}
 	put := func(t *transaction) error { return t.putIndex(v.segment, index) }
-	if err := k.db.do(context.Background(), index.size(), put); err != nil {
+	if err := k.db.try(context.Background(), index.size(), put); err != nil {
 		return err
 	}
 	v.ids.Store(filter)
@@ -343,7 +371,7 @@ const minFilter = 4 << 10
 func (k *keeper) purge() error {
 	for k.db.scarce() || k.db.freeBytes.Load() < enoughFreeBytes {
 		var p *piece
-		err := k.db.view(context.Background(), func(r *snapshot) error { r.nextPiece(k.passed, &p); return nil })
+		err := k.db.view(context.Background(), func(r *snapshot) error { return r.nextPiece(k.passed, &p) })
 		if errors.Is(err, ErrCorrupt) && p != nil {
 			k.db.log.Error().Err(err).Msg("a damaged segment cannot be deleted; it takes up space")
 			k.passed = p.segment

@@ -3,55 +3,137 @@ package storage
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/eventd-io/eventd/event"
 )
 
-var updateSchema = flag.Bool("update", false, "write the fixture of the schema at hand anew, with its dump")
+var updateSchema = flag.String("update", "", "write a fixture of the schema at hand under this `name`, such as schema1-2, with its dump")
 
-// TestEverySchema opens a store of each schema there has been. What is in it is
-// what it was: testdata/schemaN.db.gz is a file that the program wrote when N was
-// its schema, and schemaN.jsonl the dump of it.
+// TestEverySchema opens a store of each kind there has been. testdata/schemaN….db.gz
+// is a file that the program wrote when N was its schema, and the .jsonl beside it the
+// dump of it; a new one is made whenever a store has something that the others have
+// not, and none is ever written anew. What is in it is what it was, all of it can be
+// read, and what is open in it can be ended.
 func TestEverySchema(t *testing.T) {
-	if *updateSchema {
-		writeSchema(t)
+	if *updateSchema != "" {
+		writeSchema(t, *updateSchema)
+	}
+	names, err := filepath.Glob("testdata/schema*.db.gz")
+	if err != nil {
+		t.Fatal(err)
 	}
 	for n := 1; n <= Schema; n++ {
-		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			path := storePath(t)
-			if err := os.WriteFile(path, readFixture(t, n), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			db := openTest(t, path) // which checks it at the end
-			if rec, err := db.Find(ctx, "id-07"); err != nil || len(rec) != 1 || rec[0].Seq != 8 {
-				t.Errorf("Find(id-07) = %+v, %v; want event 8", rec, err)
-			}
-			if err := db.Close(); err != nil {
-				t.Fatal(err)
-			}
-			want, err := os.ReadFile(fmt.Sprintf("testdata/schema%d.jsonl", n))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := dumpOfFile(t, path); got != string(want) {
-				t.Errorf("a store of schema %d is now\n%s\nwant\n%s", n, got, want)
-			}
-			db = openTest(t, path)
-			accept(t, db, newAdmission(event.Inbound, "after", "h"))
-		})
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(filepath.Base(name), fmt.Sprint("schema", n)) }) {
+			t.Errorf("no store of schema %d", n)
+		}
+	}
+	for _, name := range names {
+		name = strings.TrimSuffix(filepath.Base(name), ".db.gz")
+		t.Run(name, func(t *testing.T) { openFixture(t, name) })
 	}
 }
 
-func readFixture(t *testing.T, n int) []byte {
+func openFixture(t *testing.T, name string) {
+	path := storePath(t)
+	if err := os.WriteFile(path, readFixture(t, name), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db := openTest(t, path) // which checks it at the end
+	if rec, err := db.Find(ctx, "id-07"); err != nil || len(rec) != 1 || rec[0].Seq != 8 {
+		t.Errorf("Find(id-07) = %+v, %v; want event 8", rec, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/" + name + ".jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := dumpOfFile(t, path); got != string(want) {
+		t.Errorf("%s is now\n%s\nwant\n%s", name, got, want)
+	}
+	db = openTest(t, path)
+	readEverything(t, db)
+	accept(t, db, newAdmission(event.Inbound, "after", "h"))
+	endAll(t, db)
+}
+
+// readEverything reads all there is of each event.
+func readEverything(t *testing.T, db *DB) {
 	t.Helper()
-	f, err := os.Open(fmt.Sprintf("testdata/schema%d.db.gz", n))
+	list := events(t, db)
+	if len(list) < 25 {
+		t.Errorf("%d events; want 25 or more", len(list))
+	}
+	for _, e := range list {
+		rec, err := db.Get(ctx, e.Seq)
+		if err != nil || rec.ID != e.ID || rec.Reason == event.Quarantined {
+			t.Errorf("Get(%d) = %s %s, %v", e.Seq, rec.ID, rec.Reason, err)
+		}
+		if found, err := db.Find(ctx, e.ID); err != nil || !slices.ContainsFunc(found, func(r event.Record) bool { return r.Seq == e.Seq }) {
+			t.Errorf("Find(%s) = %+v, %v; want event %d among them", e.ID, found, err, e.Seq)
+		}
+		if _, err := db.Payload(ctx, e.Seq); err != nil && !errors.Is(err, event.ErrPayloadRemoved) {
+			t.Errorf("Payload(%d): %v", e.Seq, err)
+		}
+		if _, err := db.WorkingData(ctx, e.CorrelationID); err != nil && !errors.Is(err, event.ErrNotFound) {
+			t.Errorf("WorkingData(%s): %v", e.CorrelationID, err)
+		}
+	}
+}
+
+// endAll ends each delivery that is open, and publishes what is in the outbox.
+func endAll(t *testing.T, db *DB) {
+	t.Helper()
+	for _, to := range []event.Status{event.InProgress, event.Completed} {
+		for _, e := range events(t, db) {
+			u := &event.Update{Seq: e.Seq, Step: func(s *event.State) (*event.Effects, error) {
+				for i := range s.Deliveries {
+					if d := &s.Deliveries[i]; d.Status != to && event.CanStep(d.Status, to) && !d.Status.Final() {
+						d.Status, d.NextAttempt = to, time.Time{}
+					}
+				}
+				return nil, nil
+			}}
+			if err := errors.Join(db.Update(ctx, u), u.Err); err != nil {
+				t.Errorf("step of event %d: %v", e.Seq, err)
+			}
+		}
+	}
+	rows, err := db.Outbox(ctx, 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if err := db.Published(ctx, []uint64{row.ID}); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, table := range event.Tables {
+		for _, status := range []event.Status{event.Unprocessed, event.InProgress, event.Retry} {
+			if n := db.Counts()[table][status]; n != 0 {
+				t.Errorf("%d events in %s are %s still", n, table, status)
+			}
+		}
+	}
+	if info, err := db.Info(ctx); err != nil || info.Outbox != 0 || info.Quarantined != 0 {
+		t.Errorf("Info = %+v, %v; want nothing in the outbox", info, err)
+	}
+}
+
+func readFixture(t *testing.T, name string) []byte {
+	t.Helper()
+	f, err := os.Open("testdata/" + name + ".db.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,9 +149,12 @@ func readFixture(t *testing.T, n int) []byte {
 	return b
 }
 
-// writeSchema makes the fixture of the schema that this program writes.
-func writeSchema(t *testing.T) {
+// writeSchema makes a fixture as this program writes it.
+func writeSchema(t *testing.T, name string) {
 	t.Helper()
+	if _, err := os.Stat("testdata/" + name + ".db.gz"); err == nil {
+		t.Fatalf("%s is there: it stays as it was written", name)
+	}
 	path := storePath(t)
 	db := openTest(t, path)
 	var list []*event.Admission
@@ -109,6 +194,7 @@ func writeSchema(t *testing.T) {
 	if err := db.Published(ctx, []uint64{1, 2, 50}); err != nil {
 		t.Fatal(err)
 	}
+	writeBeside(t, db)
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -128,9 +214,48 @@ func writeSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	dump := dumpOfFile(t, path)
-	for name, content := range map[string][]byte{"db.gz": z.Bytes(), "jsonl": []byte(dump)} {
-		if err := os.WriteFile(filepath.Join("testdata", fmt.Sprintf("schema%d.%s", Schema, name)), content, 0o600); err != nil {
+	for part, content := range map[string][]byte{"db.gz": z.Bytes(), "jsonl": []byte(dump)} {
+		if err := os.WriteFile(filepath.Join("testdata", name+"."+part), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// writeBeside writes what came after the first fixture: working data, a request
+// that awaits its response, a payload that was edited, redrives, and an event and a
+// payload that are gone.
+func writeBeside(t *testing.T, db *DB) {
+	t.Helper()
+	var list []*event.Admission
+	for i := range 12 {
+		a := newAdmission(event.Request, fmt.Sprint("late-", i), "h")
+		a.Event.CorrelationID = "late"
+		list = append(list, a)
+	}
+	list[0].Remember = func([]byte) ([]byte, error) { return []byte(`{"amount":7}`), nil }
+	accept(t, db, list...)
+	first := list[0].Event.Seq
+	send(t, db, first, t0.Add(time.Minute))
+	take(t, db, first+1, event.InProgress, nil)
+	take(t, db, first+1, event.Error, &event.Effects{Payload: &event.Payload{Body: []byte("edited"), CreatedAt: t0}})
+	for seq := first + 2; seq < first+5; seq++ {
+		end(t, db, seq, event.Completed, nil)
+	}
+	j := wholeRedrive()
+	if err := db.AddRedrive(ctx, &j); err != nil {
+		t.Fatal(err)
+	}
+	s := db.segmentOf(first + 2)
+	if err := db.do(ctx, 0, func(x *transaction) error {
+		b, err := x.segment(s)
+		if err != nil {
+			return err
+		}
+		gone := func(seq uint64) bool { return seq == first+2 }
+		return errors.Join(
+			x.removeRow(b, first+2), thinBlocks(b.heads, first+2, first+3, gone), thinBlocks(b.payloads, first+2, first+4, func(seq uint64) bool { return seq < first+4 }),
+		)
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

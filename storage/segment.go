@@ -30,6 +30,7 @@ type segment struct {
 	ids   atomic.Pointer[xorfilter.BinaryFuse8] // nil until sealed
 
 	summary summary
+	walked  atomic.Int32 // see walkable
 }
 
 // segmentInfo is what is stored about a segment beside its records.
@@ -122,6 +123,11 @@ var (
 	keyInfo        = []byte("info")
 	keyFilter      = []byte("fuse8") // in a bucket of its own: info is rewritten with every step
 )
+
+// segmentParts are the buckets that a segment may have.
+var segmentParts = [][]byte{
+	bucketHeads, bucketPayloads, bucketStates, bucketNotes, bucketBodies, bucketIDs, bucketFilter, bucketWorking,
+}
 
 // recount makes the info of a segment anew from its states. What cannot be read
 // is an event, but of no table and status.

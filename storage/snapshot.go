@@ -48,6 +48,9 @@ func (r *snapshot) segment(s *segment) (b *segmentBuckets, err error) {
 	if segments.Bucket(key8(s.first)) == nil {
 		return nil, notFound(s.first)
 	}
+	if err := r.db.walkable(segments, s); err != nil {
+		return nil, err
+	}
 	if b, err = openSegment(segments, s); err == nil {
 		r.last = b
 	}

@@ -14,6 +14,8 @@ import (
 // [DB.Full] says why it is. It is an [event.ErrUnavailable].
 var ErrFull error = fullError{}
 
+var errNoRoom = fmt.Errorf("%w: the disk has no room for it", ErrFull)
+
 type fullError struct{}
 
 func (fullError) Error() string { return "the store takes no new events" }
@@ -34,7 +36,11 @@ const (
 // group may need are made sure of before it begins, and new events leave a
 // reserve behind them, from which steps live when the disk is full.
 const (
-	stepBytes  = 1 << 10   // that a step or an event adds beside what is known of it
+	stepBytes = 1 << 10 // that a step or an event adds beside what is known of it
+	// placeBytes is what a step rewrites, where others do not share its pages: one of
+	// states, of notes and of an index, though it frees as many.
+	placeBytes = 16 << 10
+	placeSeqs  = 32        // events whose states share a page
 	groupBytes = 128 << 10 // that any commit may need
 	spaceStep  = 1 << 20   // by how much the file grows at most beyond what is needed
 	// minReserve to maxReserve is left for steps. Those free as many pages as they
@@ -48,45 +54,11 @@ const (
 
 func reserve(high int64) int64 { return min(max(high/reserveShare, minReserve), maxReserve) }
 
-// cost returns how many bytes a group may add to the file.
-func (db *DB) cost(group []*operation) int64 {
-	n := int64(groupBytes)
-	for _, op := range group {
-		n += 2*int64(op.weight) + stepBytes*int64(op.events)
-	}
-	// The list of free pages is written with every commit, eight bytes for each.
-	return n + db.freeBytes.Load()/int64(db.pageSize)*8
-}
-
-// afford returns those of a group for which there is space, high being how much
-// of the file is in use. The others are answered. When there is not even enough
-// for the steps of events that are there, wait is true: nothing can be done now.
-func (db *DB) afford(group []*operation, high int64) (rest []*operation, wait bool) {
-	if db.Full() == "" {
-		if db.roomy(high, db.cost(group)) {
-			return group, false
-		}
-		db.starve()
-	}
-	rest = group[:0]
-	for _, op := range group {
-		if op.intake {
-			op.finish(fmt.Errorf("%w: %s", ErrFull, db.Full()))
-		} else {
-			rest = append(rest, op)
-		}
-	}
-	return rest, len(rest) > 0 && !db.secure(high, db.cost(rest)) && db.reusable.Load() < 8*db.cost(rest)
-}
-
-// roomy reports whether there is space for new events: behind what is in use, with
-// a reserve left, or inside the file. Of that there has to be plenty, as it is in
-// pieces, and what does not fit into one of them takes of the reserve.
-func (db *DB) roomy(high, cost int64) bool {
-	if db.secure(high, cost+reserve(high)) {
-		return true
-	}
-	return db.reusable.Load() > 8*cost && 2*cost < reserve(high) && db.secure(high, reserve(high))
+// ready returns how many bytes behind what is in use are there.
+func (db *DB) ready(high int64) int64 {
+	db.extending.Lock()
+	defer db.extending.Unlock()
+	return db.secured - high
 }
 
 // secure makes sure that so many bytes behind what is in use are there.
@@ -142,20 +114,36 @@ func (db *DB) starve() {
 	}
 }
 
-// feed ends a full disk when there is enough again for what comes and a reserve.
+// locked notes that nothing can be written. Only [DB.feed] ends it.
+func (db *DB) locked() {
+	db.setFull(func(f *fullness) { f.readOnly = true })
+	select {
+	case db.extendC <- struct{}{}:
+	default:
+	}
+}
+
+// feed ends a full disk, or one that is read-only, when there is enough again for what comes and a reserve.
 func (db *DB) feed() error {
+	if db.options.readOnly(db.file) {
+		return nil
+	}
+	db.setFull(func(f *fullness) { f.readOnly = false })
 	high, err := db.highWater()
-	if err == nil && (db.secure(high, 2*reserve(high)+groupBytes) || db.roomy(high, reserve(high)/4)) {
+	if err == nil && (db.secure(high, 2*reserve(high)+groupBytes) ||
+		db.reusable.Load() > 2*reserve(high) && db.secure(high, reserve(high)) || db.lodges(2*groupBytes, reserve(high)/4)) {
 		db.setFull(func(f *fullness) { f.disk = false })
 	}
 	return err
 }
 
 // fullness is why a store takes no new events.
-type fullness struct{ disk, size bool }
+type fullness struct{ disk, size, readOnly bool }
 
 func (f fullness) String() string {
 	switch {
+	case f.readOnly:
+		return "the file system is read-only"
 	case f.disk:
 		return "the disk is full"
 	case f.size:
@@ -176,7 +164,12 @@ func (db *DB) setFull(change func(*fullness)) {
 	if now == (fullness{}) {
 		db.log.Info().Msg("the store takes new events again")
 	} else {
-		db.log.Error().Str("problem", now.String()).Msg("the store takes no new events; those it has go on")
+		line := db.log.Error().Str("problem", now.String())
+		if now.readOnly {
+			line.Msg("nothing can be stored; it goes on when it can")
+		} else {
+			line.Msg("the store takes no new events; those it has go on")
+		}
 	}
 	select {
 	case db.fullC <- struct{}{}:

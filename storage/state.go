@@ -158,8 +158,14 @@ func checkState(b []byte) error {
 }
 
 func decodeState(b []byte, names *names) (*state, error) {
+	s, _, err := decodeStateRest(b, names)
+	return s, err
+}
+
+// decodeStateRest also returns what follows: zeros, or what a newer eventd wrote.
+func decodeStateRest(b []byte, names *names) (*state, []byte, error) {
 	if err := checkState(b); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	s := &state{created: fromMicros(binary.LittleEndian.Uint64(b[stateHeader:]))}
 	r := reader{b: b[stateHeader+8:]}
@@ -185,9 +191,9 @@ func decodeState(b []byte, names *names) (*state, error) {
 	}
 	readExtras(&r, s)
 	if r.bad {
-		return nil, errDamaged
+		return nil, nil, errDamaged
 	}
-	return s, nil
+	return s, r.b, nil
 }
 
 func readDelivery(r *reader, d *event.Delivery, created time.Time, names *names) {

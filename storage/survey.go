@@ -162,21 +162,50 @@ func (v *survey) block(offset int, block []byte) {
 	}
 }
 
-// touch reads what removing a chunk will read. A damaged page is an error here
-// and would be the end of the store in the writer.
-func (v *survey) touch(r *snapshot, from, to uint64) error {
+// touch reads what removing a chunk will read, and returns how many bytes it may
+// write: of blocks that lose some of their records, and documents of events that
+// go. A damaged page is an error here and would be the end of the store in the
+// writer.
+func (v *survey) touch(r *snapshot, from, to uint64) (weight int, err error) {
 	b, err := r.segment(v.segment)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, x := range []*bolt.Bucket{b.heads, b.payloads, b.root.Bucket(bucketNotes), b.root.Bucket(bucketBodies)} {
 		c := x.Cursor()
-		if k, _ := c.Seek(key8(from)); k != nil {
-			c.Prev()
+		k, block := c.Seek(key8(from))
+		if k != nil {
+			k, block = c.Prev()
+		} else {
+			k, block = c.Last()
 		}
-		for k, _ := c.Seek(key8(from)); len(k) >= 8 && binary.BigEndian.Uint64(k) < to; k, _ = c.Next() {
-			continue
+		weight += v.rewritten(k, block, from, to)
+		for k, block := c.Seek(key8(from)); len(k) >= 8 && binary.BigEndian.Uint64(k) < to; k, block = c.Next() {
+			weight += v.rewritten(k, block, from, to)
 		}
 	}
-	return nil
+	if w := b.root.Bucket(bucketWorking); w != nil {
+		c := w.Cursor()
+		for k, doc := c.Seek(key8(from)); len(k) == 8 && binary.BigEndian.Uint64(k) < to; k, doc = c.Next() {
+			if v.found(binary.BigEndian.Uint64(k))&rowGoes != 0 {
+				weight += len(doc)
+			}
+		}
+	}
+	return weight, nil
+}
+
+// rewritten returns how many bytes of a block may be written anew when what the
+// survey found between two seqs goes. A block that goes whole is not written.
+func (v *survey) rewritten(k, block []byte, from, to uint64) int {
+	n, err := blockCount(block)
+	if len(k) != 8 || err != nil || n < 2 {
+		return 0 // no block, or of one record: nothing of it stays
+	}
+	for seq := binary.BigEndian.Uint64(k); n > 0; seq, n = seq+1, n-1 {
+		if seq >= from && seq < to && v.found(seq)&(rowGoes|bytesGo) != 0 {
+			return len(block)
+		}
+	}
+	return 0
 }

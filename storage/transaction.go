@@ -119,6 +119,7 @@ func (t *transaction) newSegment(first uint64, created time.Time) (*segmentBucke
 	}
 	s := newSegment(first)
 	s.summary.whole.Store(true)
+	s.walked.Store(sound)
 	s.info.created = micros(created)
 	s.open.Store(newOpenIndex())
 	s.publish()
@@ -136,6 +137,9 @@ func (t *transaction) newSegment(first uint64, created time.Time) (*segmentBucke
 func (t *transaction) segment(s *segment) (*segmentBuckets, error) {
 	if b, ok := t.buckets[s.first]; ok {
 		return b, nil
+	}
+	if err := t.db.walkable(t.segments, s); err != nil {
+		return nil, err
 	}
 	b, err := openSegment(t.segments, s)
 	if err == nil {

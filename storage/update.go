@@ -10,8 +10,8 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// Update takes steps of events in one transaction and returns once they are on
-// disk. What became of each is in its Err; the error returned is about all of
+// Update takes steps of events in one transaction, or in several when the disk is
+// nearly full, and returns once they are on disk. What became of each is in its Err; the error returned is about all of
 // them, as in [DB.Accept].
 func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 	return db.UpdateWithin(ctx, 0, updates...)
@@ -20,11 +20,27 @@ func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 // UpdateWithin is [DB.Update] for steps that may wait so long for other work to
 // share a commit with. They do not wait once there is any.
 func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
-	weight := 0
-	for _, u := range updates {
-		weight += u.Bytes
+	err := db.updateOnce(ctx, patience, updates)
+	if half := len(updates) / 2; errors.Is(err, errTooMuch) {
+		if err = db.UpdateWithin(ctx, 0, updates[:half]...); err == nil {
+			err = db.UpdateWithin(ctx, 0, updates[half:]...)
+		}
 	}
-	return db.hand(ctx, &operation{patience: patience, weight: weight, events: len(updates), apply: func(t *transaction) error {
+	return err
+}
+
+// errTooMuch says that there is no space for all of some steps at once. None was
+// taken.
+var errTooMuch = errors.New("too many steps for the space there is")
+
+func (db *DB) updateOnce(ctx context.Context, patience time.Duration, updates []*event.Update) error {
+	weight := 0
+	var recalls []string
+	for _, u := range updates {
+		weight += u.Bytes + documentWeight*len(u.Recalls)
+		recalls = append(recalls, u.Recalls...)
+	}
+	return db.hand(ctx, &operation{patience: patience, weight: weight, events: len(updates), recalls: recalls, updates: updates, apply: func(t *transaction) error {
 		for _, u := range updates {
 			if err := t.update(u); err != nil {
 				return err

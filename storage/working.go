@@ -5,11 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/fxamacker/cbor/v2"
+	bolt "go.etcd.io/bbolt"
 )
 
 // bucketWorking is made in a segment with its first document.
@@ -18,6 +21,44 @@ var bucketWorking = []byte("working")
 // documentWeight is how many bytes an event is taken to write that remembers
 // something: documents are seldom larger.
 const documentWeight = 64 << 10
+
+// plenty is how much space on the disk makes it needless to look how large the
+// documents are that a commit changes.
+const plenty = 64 << 20
+
+// weighDocuments counts what the documents weigh that a group may change, in place
+// of what they are taken to: each is written anew, with what is added to it. Where
+// there is plenty of space it does not look.
+func (db *DB) weighDocuments(group []*operation, tx *bolt.Tx) {
+	n := 0
+	for _, op := range group {
+		n += len(op.recalls)
+	}
+	if n == 0 {
+		return
+	}
+	if free, ok := freeSpace(filepath.Dir(db.options.Path)); ok && free > plenty+int64(n)*2*event.MaxDocument {
+		return
+	}
+	defer func() { _ = recover() }() // a damaged page: who changes the document meets it, too
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	t, seen := db.begin(tx), map[string]bool{}
+	for _, op := range group {
+		if len(op.recalls) > 0 {
+			op.weight = 2 * (op.weight - documentWeight*len(op.recalls)) // what comes may become part of them
+		}
+		for _, id := range op.recalls {
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			if _, d, err := locate(t, id, t.correlated(id)); err == nil {
+				op.weight += len(d.Body)
+			}
+		}
+		op.recalls = nil // they are in its weight
+	}
+}
 
 // document is the record of a [event.Document]: sealed CBOR. It lies in a segment
 // under the seq of an event of its conversation: the oldest there was when it was
@@ -162,10 +203,10 @@ func correlationHashes(id string) [2]uint64 {
 // transaction in which change is given what is there: of version 0 where there
 // is nothing yet. Errors: [event.ErrNotFound] when no event belongs to the
 // conversation, [event.ErrTooLarge], what change returned, and those of
-// [DB.Accept].
+// [DB.Accept]: [ErrFull] when the disk has no room for a document.
 func (db *DB) AmendWorkingData(ctx context.Context, correlationID, by string, change func(event.Document) ([]byte, error)) (d event.Document, err error) {
 	var refused error
-	err = db.do(ctx, event.MaxDocument, func(t *transaction) error {
+	err = db.try(ctx, event.MaxDocument, func(t *transaction) error {
 		d, refused, err = t.amend(correlationID, by, change)
 		return err
 	})
@@ -248,6 +289,24 @@ func (t *transaction) release(s *segment, limit int) (more bool, err error) {
 		return false, err
 	}
 	return t.carryDocuments(s, limit)
+}
+
+// carried returns how many bytes of documents release takes out of a segment in
+// one transaction.
+func (r *snapshot) carried(s *segment) (size int, err error) {
+	b, err := r.segment(s)
+	if err != nil {
+		return 0, err
+	}
+	w := b.root.Bucket(bucketWorking)
+	if w == nil {
+		return 0, nil
+	}
+	c := w.Cursor()
+	for k, v := c.First(); k != nil && (size == 0 || size+len(v) <= maxCarriedBytes); k, v = c.Next() {
+		size += len(v)
+	}
+	return size, nil
 }
 
 // carryDocuments takes the documents of a segment that is about to be dropped to

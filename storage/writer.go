@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/eventd-io/eventd/event"
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 )
@@ -22,12 +23,20 @@ const (
 // never will be.
 type operation struct {
 	apply    func(*transaction) error
-	weight   int           // bytes it is about to write
-	events   int           // how many events it touches
-	intake   bool          // it brings events from outside, which may be refused
-	patience time.Duration // how long it may wait for others to share a commit with
+	weight   int             // bytes it is about to write
+	events   int             // how many events it touches
+	intake   bool            // it brings events from outside, which may be refused
+	optional bool            // it may be refused when there is no space for it: [ErrFull]
+	recalls  []string        // conversations whose working data it may change
+	updates  []*event.Update // its steps, which may be taken in several transactions: [errTooMuch]
+	patience time.Duration   // how long it may wait for others to share a commit with
 	err      error
 	done     chan struct{}
+}
+
+// try is do for what may be refused when there is no space for it: [ErrFull].
+func (db *DB) try(ctx context.Context, weight int, apply func(*transaction) error) error {
+	return db.hand(ctx, &operation{apply: apply, weight: weight, optional: true})
 }
 
 // do hands an operation to the writer and waits until it is on disk.
@@ -68,7 +77,7 @@ func (db *DB) write() {
 			return
 		}
 		rest, err := group, db.broken()
-		if err == nil {
+		if err == nil && len(group) > 0 {
 			rest, err = db.commit(group)
 		}
 		for _, op := range rest {
@@ -86,18 +95,25 @@ func (op *operation) finish(err error) {
 // take waits for an operation and returns it with all that wait behind it.
 // Groups grow with the load: only one of patient operations waits for more.
 func (db *DB) take() (group []*operation, ok bool) {
+	group = db.group[:0]
 	var op *operation
-	select {
-	case op = <-db.operations:
-	case <-db.closing:
+	if len(db.postponed) > 0 {
+		group, op = db.resume(group)
+	} else {
 		select {
-		case op = <-db.operations: // handed over before the store was closed
-		default:
-			return nil, false
+		case op = <-db.operations:
+		case <-db.closing:
+			select {
+			case op = <-db.operations: // handed over before the store was closed
+			default:
+				return nil, false
+			}
 		}
 	}
-	weight, patience := 0, op.patience
-	group = db.group[:0]
+	weight, patience := 0, time.Duration(0)
+	if op != nil {
+		patience = op.patience
+	}
 	for op != nil {
 		group, weight = append(group, op), weight+op.weight
 		op = nil
@@ -110,6 +126,33 @@ func (db *DB) take() (group []*operation, ok bool) {
 	}
 	db.group = group
 	return group, true
+}
+
+// resume begins a group with what there was no space for. While there still is none
+// it takes whatever else comes within a while, such as what makes space, and returns
+// that. When the store is closed meanwhile they are answered.
+func (db *DB) resume(group []*operation) (_ []*operation, op *operation) {
+	if !db.stalled {
+		return db.postponedTo(group), db.another(0)
+	}
+	select {
+	case op = <-db.operations:
+	case <-time.After(spacePause):
+	case <-db.closing:
+		for _, op := range db.postponed {
+			op.finish(fmt.Errorf("%w: %s", ErrFull, db.Full()))
+		}
+		db.postponed = db.postponed[:0]
+		return group, nil
+	}
+	return db.postponedTo(group), op
+}
+
+func (db *DB) postponedTo(group []*operation) []*operation {
+	group = append(group, db.postponed...)
+	clear(db.postponed)
+	db.postponed = db.postponed[:0]
+	return group
 }
 
 // another returns an operation that waits, or comes while patience lasts; nil
@@ -156,26 +199,23 @@ func (db *DB) commit(group []*operation) (rest []*operation, err error) {
 }
 
 // begun begins a transaction for those of a group that there is space for. There
-// is none when nothing is left of the group, or the store is closed before there
-// is space.
+// is none when there is for none of them: they are answered then, or wait.
 func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err error) {
-	for {
-		if tx, err = db.bolt.Begin(true); err != nil {
-			return nil, group, db.breakdown(fmt.Errorf("begin: %w", err))
-		}
-		rest, wait := db.afford(group, tx.Size())
-		if len(rest) > 0 && !wait {
-			return tx, rest, nil
-		}
-		db.rollback(tx)
-		if len(rest) == 0 {
-			return nil, nil, nil
-		}
-		if !db.pause(spacePause) {
-			return nil, rest, fmt.Errorf("%w: %s", ErrFull, db.Full())
-		}
-		group = rest
+	if tx, err = db.bolt.Begin(true); err != nil {
+		return nil, group, db.breakdown(fmt.Errorf("begin: %w", err))
 	}
+	if db.options.readOnly(db.file) {
+		db.locked()
+	}
+	full := db.Full() != ""
+	rest = db.afford(group, tx)
+	db.stalled = full && len(rest) == 0 && len(db.postponed) > 0
+	if len(rest) == 0 {
+		db.rollback(tx)
+		db.measure() // readers that have ended since the last commit have let go of pages
+		return nil, nil, nil
+	}
+	return tx, rest, nil
 }
 
 func (db *DB) apply(tx *bolt.Tx, group []*operation) (t *transaction, err error) {
@@ -279,7 +319,7 @@ func (db *DB) sealFull() {
 func (db *DB) seal(s *segment) {
 	index, filter, err := seal(s.open.Load().sorted())
 	if err == nil {
-		err = db.do(context.Background(), index.size(), func(t *transaction) error { return t.putIndex(s, index) })
+		err = db.putPatiently(index.size(), func(t *transaction) error { return t.putIndex(s, index) })
 	}
 	switch {
 	case err == nil:
@@ -288,6 +328,19 @@ func (db *DB) seal(s *segment) {
 		s.open.Store(nil)
 	case !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken):
 		db.log.Error().Err(err).Uint64("segment", s.first).Msg("index of a full segment stays in memory")
+	}
+}
+
+// putPatiently is try again and again until there is space.
+func (db *DB) putPatiently(weight int, apply func(*transaction) error) error {
+	for {
+		err := db.try(context.Background(), weight, apply)
+		if !errors.Is(err, ErrFull) {
+			return err
+		}
+		if !db.pause(spacePause) {
+			return ErrClosed
+		}
 	}
 }
 

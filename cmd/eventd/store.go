@@ -113,20 +113,36 @@ func (p *program) tellKept(kept string) {
 // unfinished is a file that is being written beside its place.
 type unfinished struct {
 	*os.File
-	place string
+	place   string
+	release func() // lets daemons have what is in its place
 }
 
 // create begins a file that nobody sees before all of it is there. Without force
-// nothing may be in its place.
+// nothing may be in its place, and with it not the store of a daemon that runs.
 func create(place string, force bool) (*unfinished, error) {
 	if _, err := os.Lstat(place); err == nil && !force {
 		return nil, existing(place)
 	}
+	release, err := storage.HoldOff(place, time.Second)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not overwritten: %w", place, err)
+	}
 	f, err := os.CreateTemp(filepath.Dir(place), filepath.Base(place)+".part-*")
 	if err != nil {
+		release()
 		return nil, err
 	}
-	return &unfinished{File: f, place: place}, nil
+	return &unfinished{File: f, place: place, release: release}, nil
+}
+
+// notItself reports an output that is the very file that is read.
+func notItself(from, out string) error {
+	a, errA := os.Stat(from)
+	b, errB := os.Stat(out)
+	if errA == nil && errB == nil && os.SameFile(a, b) {
+		return wrongUsage("-out %s is the store that is read", out)
+	}
+	return nil
 }
 
 func existing(place string) error {
@@ -158,6 +174,7 @@ func (u *unfinished) appear(force bool) error {
 
 // discard removes what is not finished. After finish it does nothing that matters.
 func (u *unfinished) discard() {
+	u.release()
 	_ = u.Close()
 	_ = os.Remove(u.Name())
 }

@@ -45,6 +45,9 @@ func (p *program) storeDump(ctx context.Context, o storage.CommandOptions, out s
 		d, err := p.dumpTo(ctx, o, p.stdout)
 		return p.concludeDump(d, err)
 	}
+	if err := notItself(o.Path, out); err != nil {
+		return err
+	}
 	f, err := create(out, force)
 	if err != nil {
 		return err
