@@ -15,6 +15,9 @@ var (
 	// ErrUnavailable: eventd is shutting down or cannot take it now. Nothing
 	// was stored; the caller may try again.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrTooMuch: the disk is nearly full, and there is no space for so many steps
+	// at once. None was taken; the caller may take fewer at a time.
+	ErrTooMuch = errors.New("too many steps for the space there is")
 	// ErrTooLarge: working data would get larger than [MaxDocument]. Nothing was
 	// changed.
 	ErrTooLarge = errors.New("too large")

@@ -97,15 +97,20 @@ func (js *jobs) show(j *event.Redrive) {
 // run redrives the events of a job until there are no more or ctx ends.
 func (js *jobs) run(ctx context.Context, j *event.Redrive) {
 	log := js.router.log.With().Uint64("redrive", j.ID).Logger()
-	limit, batch := limiter(j.Rate)
+	limit, most := limiter(j.Rate)
+	batch := most
 	for j.State == event.RedriveRunning {
 		err := js.advance(ctx, j, limit, batch)
 		switch {
 		case ctx.Err() != nil || errors.Is(err, event.ErrConflict): // stopped, or cancelled
 			return
+		case errors.Is(err, event.ErrTooMuch) && batch > 1:
+			batch /= 2
 		case err != nil:
 			log.Error().Err(err).Msg("redrive cannot go on before a restart")
 			return
+		default:
+			batch = min(2*batch, most)
 		}
 	}
 	log.Info().Int("done", j.Done).Int("skipped", j.Skipped).Int("failed", j.Failed).Msg("redrive is through")
@@ -186,7 +191,7 @@ func (r *Router) jobStep(ctx context.Context, j *event.Redrive, rec *event.Recor
 	if err == nil {
 		err = r.unfit(ctx, rec, &o, &decided)
 	}
-	return newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
+	x := newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
 		if err != nil {
 			return nil, err
 		}
@@ -200,6 +205,8 @@ func (r *Router) jobStep(ctx context.Context, j *event.Redrive, rec *event.Recor
 		*due = append(*due, unprocessed(s)...)
 		return effects, nil
 	})
+	x.Recalls = decided.recalls(&rec.Event)
+	return x
 }
 
 // await waits until the handler that a job is about takes events.

@@ -29,7 +29,7 @@ func (r *Router) Redrive(ctx context.Context, seq uint64, o event.RedriveOrder) 
 	if err != nil {
 		return rec, err
 	}
-	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
+	return r.change(ctx, &rec.Event, len(o.Payload), decided.recalls(&rec.Event), func(s *event.State) (*event.Effects, error) {
 		effects := decided.effects(s, clock())
 		if row := edited(&rec.Event, &o); row != nil {
 			if effects == nil {
@@ -73,14 +73,15 @@ func edited(e *event.Event, o *event.RedriveOrder) *event.Payload {
 }
 
 // change takes a step of an event that a person asked for and lets its handlers
-// know.
-func (r *Router) change(ctx context.Context, e *event.Event, change func(*event.State) (*event.Effects, error)) (event.Record, error) {
+// know. bytes and recalls are as in [event.Update].
+func (r *Router) change(ctx context.Context, e *event.Event, bytes int, recalls []string, change func(*event.State) (*event.Effects, error)) (event.Record, error) {
 	var due []string
 	x := newStep(e, func(s *event.State) (*event.Effects, error) {
 		effects, err := change(s)
 		due = unprocessed(s)
 		return effects, err
 	})
+	x.Bytes, x.Recalls = bytes, recalls
 	if err := r.commitOne(ctx, clock(), x); err != nil {
 		return event.Record{}, err
 	}
@@ -227,7 +228,7 @@ func (r *Router) Cancel(ctx context.Context, seq uint64, o event.CancelOrder) (e
 	if err != nil {
 		return rec, err
 	}
-	return r.change(ctx, &rec.Event, func(s *event.State) (*event.Effects, error) {
+	return r.change(ctx, &rec.Event, 0, nil, func(s *event.State) (*event.Effects, error) {
 		if err := cancellable(s, &o); err != nil {
 			return nil, err
 		}

@@ -167,7 +167,7 @@ func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err 
 		if err != nil {
 			continue
 		}
-		steps = append(steps, newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
+		x := newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
 			effects := decided.effects(s, clock())
 			letters, resumed := r.resume(&rec.Event, s, decided.targets)
 			if !resumed {
@@ -178,7 +178,9 @@ func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err 
 			}
 			due = append(due, unprocessed(s)...)
 			return effects, nil
-		}))
+		})
+		x.Recalls = decided.recalls(&rec.Event)
+		steps = append(steps, x)
 	}
 	if len(steps) == 0 {
 		return 0, nil

@@ -67,6 +67,15 @@ func (d *decision) effects(s *event.State, now time.Time) *event.Effects {
 	return &event.Effects{Remember: d.amend()}
 }
 
+// recalls returns the conversation whose working data the effects change, if they
+// change any.
+func (d *decision) recalls(e *event.Event) []string {
+	if len(d.remember) == 0 {
+		return nil
+	}
+	return []string{e.CorrelationID}
+}
+
 // noted returns the notes as lines of a timeline.
 func (d *decision) noted(status event.Status, now time.Time) (list []event.Entry) {
 	for _, note := range d.notes {

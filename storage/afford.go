@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 
+	"github.com/eventd-io/eventd/event"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -20,7 +21,7 @@ func (db *DB) cost(group []*operation) int64 {
 func (db *DB) most(group []*operation) int64 {
 	n := db.baseCost()
 	for _, op := range group {
-		n += op.most()
+		n += db.mostOf(op)
 	}
 	return n
 }
@@ -31,14 +32,30 @@ func (db *DB) baseCost() int64 { return groupBytes + db.freeBytes.Load()/int64(d
 
 func (op *operation) cost() int64 { return 2*int64(op.weight) + stepBytes*int64(op.events) }
 
-func (op *operation) most() int64 {
-	places := 1
-	for i, u := range op.updates {
-		if i > 0 && u.Seq/placeSeqs != op.updates[i-1].Seq/placeSeqs {
-			places++
+func (db *DB) mostOf(op *operation) int64 {
+	n := op.cost() + placeBytes*int64(max(op.places, 1))
+	if db.lined && !op.intake { // what comes in leaves a reserve for it
+		n += lineBytes * int64(op.events)
+	}
+	return n
+}
+
+// weigh counts what steps bring with them and rewrite, that of an heir included.
+func (op *operation) weigh(updates []*event.Update) {
+	op.places = 1
+	for i, u := range updates {
+		op.weight += u.Bytes + documentWeight*len(u.Recalls)
+		op.recalls = append(op.recalls, u.Recalls...)
+		op.events++
+		if i > 0 && u.Seq/placeSeqs != updates[i-1].Seq/placeSeqs {
+			op.places++
+		}
+		if u.Then != nil {
+			op.events++
+			op.places++
 		}
 	}
-	return op.cost() + placeBytes*int64(places)
+	op.divisible = len(updates) > 1
 }
 
 // dispensable reports whether an operation is refused rather than waits.
@@ -138,15 +155,15 @@ func (db *DB) portion(group []*operation, high int64) (rest []*operation) {
 	have := db.ready(high)
 	rest = group[:0]
 	for _, op := range group {
-		cost := op.most()
+		cost := db.mostOf(op)
 		switch {
 		case need+cost <= have, len(rest) == 0 && db.lodges(db.baseCost()+cost, 0):
 			rest = append(rest, op)
 			need += cost
 		case op.dispensable():
 			op.finish(errNoRoom)
-		case len(op.updates) > 1:
-			op.finish(errTooMuch)
+		case op.divisible:
+			op.finish(event.ErrTooMuch)
 		default:
 			db.postponed = append(db.postponed, op)
 		}

@@ -91,6 +91,7 @@ type DB struct {
 	group      []*operation // the writer's, reused
 	postponed  []*operation // the writer's: there was no space for them…
 	stalled    bool         // …nor for any other
+	lined      bool         // the writer's: something is, or was, ordered
 	arena      arena        // the writer's
 	patience   *time.Timer  // the writer's
 	closing    chan struct{}
@@ -243,7 +244,9 @@ func (db *DB) loadAll() (err error) {
 			return err
 		}
 		db.loadQueues(tx.Bucket(bucketDue))
-		db.loadLines(tx.Bucket(bucketLines))
+		lines := tx.Bucket(bucketLines)
+		db.loadLines(lines)
+		db.lined = lines != nil
 		db.outboxRows.Store(int64(countKeys(tx.Bucket(bucketOutbox))))
 		db.quarantined.Store(int64(countKeys(tx.Bucket(bucketQuarantine))))
 		db.droppedBytes.Store(droppedBytes(tx))

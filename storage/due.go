@@ -82,12 +82,12 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 		err = db.takeOut(ctx, q.Handler, x.bad)
 	}
 	if err == nil && len(x.seats) > 0 {
-		err = db.do(ctx, 0, func(t *transaction) (err error) {
+		err = db.hand(ctx, &operation{events: len(x.seats), apply: func(t *transaction) (err error) {
 			for i := 0; i < len(x.seats) && err == nil; i++ {
 				err = t.seat(x.seats[i], q.Handler)
 			}
 			return err
-		})
+		}})
 	}
 	if len(x.bad)+len(x.seats) > 0 {
 		x.next = q.Now // others may have come due instead of them
@@ -196,14 +196,14 @@ func (d dueEntry) standsFor(s *state, handler string) bool {
 func (db *DB) takeOut(ctx context.Context, handler string, list []dueEntry) error {
 	db.log.Error().Str("handler", handler).Int("events", len(list)).Uint64("seq", list[0].seq).
 		Msg("damaged records are quarantined and not delivered")
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.hand(ctx, &operation{events: len(list), places: len(list), apply: func(t *transaction) error {
 		for _, d := range list {
 			if err := t.takeOut(d, handler); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}})
 }
 
 // takeOut gives up one entry: with a readable state the delivery becomes ERROR

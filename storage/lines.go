@@ -170,6 +170,7 @@ func (t *transaction) reindexOrdered(seq uint64, n int, old, now *event.Delivery
 	if err != nil {
 		return err
 	}
+	t.db.lined = true
 	b, p := lines{bucket}, spot{seq, n}
 	var of []line
 	if old != nil && old.Ordered() {

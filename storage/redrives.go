@@ -197,10 +197,11 @@ func noRedrive(id uint64) error { return fmt.Errorf("redrive %d: %w", id, event.
 // them, in one transaction: after a crash both are there or neither is. change
 // is called, in the writer, once the steps have their Err; it gets the job as it
 // is in the store. [event.ErrConflict]: the job does not run any more; then no
-// step was taken.
+// step was taken. [event.ErrTooMuch]: there is no space for so many steps; none
+// was taken.
 func (db *DB) AdvanceRedrive(ctx context.Context, id uint64, change func(*event.Redrive), updates ...*event.Update) error {
 	var refused error
-	err := db.do(ctx, 0, func(t *transaction) error {
+	op := &operation{apply: func(t *transaction) error {
 		b := t.tx.Bucket(bucketRedrives)
 		j, err := findRedrive(b, id)
 		if err == nil && j.State != event.RedriveRunning {
@@ -219,8 +220,9 @@ func (db *DB) AdvanceRedrive(ctx context.Context, id uint64, change func(*event.
 			j.Ended = t.now.Truncate(time.Microsecond)
 		}
 		return putRedrive(b, j)
-	})
-	if err != nil {
+	}}
+	op.weigh(updates)
+	if err := db.hand(ctx, op); err != nil {
 		return err
 	}
 	return refused

@@ -40,6 +40,7 @@ const (
 	// placeBytes is what a step rewrites, where others do not share its pages: one of
 	// states, of notes and of an index, though it frees as many.
 	placeBytes = 16 << 10
+	lineBytes  = 12 << 10  // that a step rewrites of lines of order keys, and of who comes due by it
 	placeSeqs  = 32        // events whose states share a page
 	groupBytes = 128 << 10 // that any commit may need
 	spaceStep  = 1 << 20   // by how much the file grows at most beyond what is needed

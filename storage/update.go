@@ -21,7 +21,7 @@ func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 // share a commit with. They do not wait once there is any.
 func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
 	err := db.updateOnce(ctx, patience, updates)
-	if half := len(updates) / 2; errors.Is(err, errTooMuch) {
+	if half := len(updates) / 2; errors.Is(err, event.ErrTooMuch) {
 		if err = db.UpdateWithin(ctx, 0, updates[:half]...); err == nil {
 			err = db.UpdateWithin(ctx, 0, updates[half:]...)
 		}
@@ -29,25 +29,17 @@ func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates 
 	return err
 }
 
-// errTooMuch says that there is no space for all of some steps at once. None was
-// taken.
-var errTooMuch = errors.New("too many steps for the space there is")
-
 func (db *DB) updateOnce(ctx context.Context, patience time.Duration, updates []*event.Update) error {
-	weight := 0
-	var recalls []string
-	for _, u := range updates {
-		weight += u.Bytes + documentWeight*len(u.Recalls)
-		recalls = append(recalls, u.Recalls...)
-	}
-	return db.hand(ctx, &operation{patience: patience, weight: weight, events: len(updates), recalls: recalls, updates: updates, apply: func(t *transaction) error {
+	op := &operation{patience: patience, apply: func(t *transaction) error {
 		for _, u := range updates {
 			if err := t.update(u); err != nil {
 				return err
 			}
 		}
 		return nil
-	}})
+	}}
+	op.weigh(updates)
+	return db.hand(ctx, op)
 }
 
 func (t *transaction) update(u *event.Update) error {

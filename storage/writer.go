@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/eventd-io/eventd/event"
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 )
@@ -23,15 +22,18 @@ const (
 // never will be.
 type operation struct {
 	apply    func(*transaction) error
-	weight   int             // bytes it is about to write
-	events   int             // how many events it touches
-	intake   bool            // it brings events from outside, which may be refused
-	optional bool            // it may be refused when there is no space for it: [ErrFull]
-	recalls  []string        // conversations whose working data it may change
-	updates  []*event.Update // its steps, which may be taken in several transactions: [errTooMuch]
-	patience time.Duration   // how long it may wait for others to share a commit with
-	err      error
-	done     chan struct{}
+	weight   int           // bytes it is about to write
+	events   int           // how many events it touches
+	places   int           // and how many groups of them that share pages: [placeBytes]
+	intake   bool          // it brings events from outside, which may be refused
+	optional bool          // it may be refused when there is no space for it: [ErrFull]
+	recalls  []string      // conversations whose working data it may change
+	patience time.Duration // how long it may wait for others to share a commit with
+
+	divisible bool // who asks takes fewer steps at a time when refused: [event.ErrTooMuch]
+
+	err  error
+	done chan struct{}
 }
 
 // try is do for what may be refused when there is no space for it: [ErrFull].
