@@ -53,15 +53,29 @@ const maxPassedOver = 256
 
 // Due returns what waits for a handler and is due, soonest first. next is when
 // the soonest one not returned is due: in the past when a limit cut the list,
-// zero when there is none. What cannot be read is quarantined and left out. Of
-// events that are too large for the room it passes over 256, and ends there.
+// zero when there is none. What cannot be read is quarantined and left out, and what
+// has come due before its turn gets its place in line: it is read again while that
+// was all. Of events that are too large for the room it passes over 256, and ends there.
 func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next time.Time, err error) {
 	id, ok := db.names.number(q.Handler)
 	if !ok {
 		return nil, time.Time{}, nil
 	}
-	x := &dueReading{DueQuery: q, left: newRoom(q.Room)}
-	err = db.view(ctx, func(r *snapshot) error {
+	for last := (dueEntry{}); ; {
+		x := &dueReading{DueQuery: q, left: newRoom(q.Room)}
+		err = db.readDue(ctx, id, x)
+		first := x.first()
+		if err != nil || len(x.list) > 0 || first == last { // which is none, or one that damage keeps there
+			return x.list, x.next, err
+		}
+		last = first
+	}
+}
+
+// readDue is one reading, and what follows from it.
+func (db *DB) readDue(ctx context.Context, id uint32, x *dueReading) error {
+	q := &x.DueQuery
+	err := db.view(ctx, func(r *snapshot) error {
 		prefix := binary.BigEndian.AppendUint32(nil, id)
 		c := r.tx.Bucket(bucketDue).Cursor()
 		for k, v := c.Seek(prefix); k != nil; k, v = c.Next() {
@@ -92,7 +106,7 @@ func (db *DB) Due(ctx context.Context, q event.DueQuery) (list []event.Due, next
 	if len(x.bad)+len(x.seats) > 0 {
 		x.next = q.Now // others may have come due instead of them
 	}
-	return x.list, x.next, err
+	return err
 }
 
 // dueReading is what [DB.Due] has read so far.
@@ -104,6 +118,17 @@ type dueReading struct {
 	next  time.Time
 	size  int // bytes of payload in list
 	left  room
+}
+
+// first returns one that is to leave its place, if any is.
+func (x *dueReading) first() dueEntry {
+	switch {
+	case len(x.bad) > 0:
+		return x.bad[0]
+	case len(x.seats) > 0:
+		return x.seats[0]
+	}
+	return dueEntry{}
 }
 
 // read reads the next one. It returns false when that is for another time.

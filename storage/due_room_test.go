@@ -3,6 +3,8 @@ package storage
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/eventd-io/eventd/event"
 )
@@ -55,4 +57,28 @@ func TestDuePassesOverSoMany(t *testing.T) {
 	if err != nil || len(got) != 0 || next.IsZero() || next.After(t0) || looked != maxPassedOver {
 		t.Errorf("%d due, next %s, %v after %d; want none, more due, after %d", len(got), next, err, looked, maxPassedOver)
 	}
+}
+
+// TestDueReadsOnBehindSeats: what only gets its place in a line is not all there is.
+func TestDueReadsOnBehindSeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openTest(t, storePath(t))
+		head := ordered("head", "k", event.Block)
+		head.State.Deliveries[0].Status = event.Error
+		list := []*event.Admission{head}
+		for i := range 5 {
+			a := ordered(fmt.Sprint("delayed-", i), "k", event.Block)
+			a.State.Deliveries[0].NextAttempt = time.Now().Add(time.Minute)
+			list = append(list, a)
+		}
+		free := newAdmission(event.Inbound, "free", "h")
+		free.State.Deliveries[0].NextAttempt = time.Now().Add(2 * time.Minute)
+		accept(t, db, append(list, free)...)
+		time.Sleep(3 * time.Minute)
+		room := &event.Room{Bytes: 1 << 20, Size: bytesOf}
+		got, _, err := db.Due(ctx, event.DueQuery{Handler: "h", Now: time.Now(), Limit: 1, Bytes: 1 << 20, Room: room})
+		if err != nil || len(got) != 1 || got[0].Event.ID != "free" {
+			t.Errorf("Due = %+v, %v; want the one that waits for nobody", got, err)
+		}
+	})
 }
