@@ -43,8 +43,8 @@ type Update struct {
 	// effects may change; it may be left out where that is seldom.
 	Recalls []string
 	// Err is what became of it: nil, what Step returned, [ErrNotFound],
-	// [ErrConflict] for a step that is not legal, or an error that says that
-	// the record is damaged.
+	// [ErrConflict] for a step that is not legal, an error that says that the
+	// record is damaged, or why it was not stored where others were.
 	Err error
 }
 

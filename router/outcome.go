@@ -88,11 +88,11 @@ func (r *Router) settle(list []*outcome, patience time.Duration) error {
 	}
 	err := r.commitWithin(context.WithoutCancel(r.attempts), patience, now, steps...)
 	for _, o := range list {
-		r.inherit(o.heir, err, now)
 		failed := err
 		if failed == nil {
 			failed = o.Err
 		}
+		r.inherit(o.heir, failed, now)
 		if failed != nil {
 			r.withdraw(o.plans)
 			continue

@@ -11,8 +11,9 @@ import (
 )
 
 // Update takes steps of events in one transaction, or in several when the disk is
-// nearly full, and returns once they are on disk. What became of each is in its Err; the error returned is about all of
-// them, as in [DB.Accept].
+// nearly full, and returns once they are on disk. What became of each is in its Err;
+// the error returned is about all of them, as in [DB.Accept]: where a part of them is
+// stored, it is the Err of the others.
 func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 	return db.UpdateWithin(ctx, 0, updates...)
 }
@@ -20,13 +21,30 @@ func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 // UpdateWithin is [DB.Update] for steps that may wait so long for other work to
 // share a commit with. They do not wait once there is any.
 func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
-	err := db.updateOnce(ctx, patience, updates)
-	if half := len(updates) / 2; errors.Is(err, event.ErrTooMuch) {
-		if err = db.UpdateWithin(ctx, 0, updates[:half]...); err == nil {
-			err = db.UpdateWithin(ctx, 0, updates[half:]...)
+	return inParts(updates, func(part []*event.Update) error {
+		err := db.updateOnce(ctx, patience, part)
+		patience = 0
+		return err
+	})
+}
+
+// inParts takes steps in halves of halves where they are too many at once. After an
+// error none is stored.
+func inParts(updates []*event.Update, take func([]*event.Update) error) error {
+	err := take(updates)
+	if !errors.Is(err, event.ErrTooMuch) || len(updates) < 2 {
+		return err
+	}
+	first, rest := updates[:len(updates)/2], updates[len(updates)/2:]
+	if err := inParts(first, take); err != nil {
+		return err
+	}
+	if err := inParts(rest, take); err != nil {
+		for _, u := range rest {
+			u.Err = err
 		}
 	}
-	return err
+	return nil
 }
 
 func (db *DB) updateOnce(ctx context.Context, patience time.Duration, updates []*event.Update) error {
