@@ -140,6 +140,18 @@ func (r *Router) wakeTurns(steps []*step) {
 	r.wake(names)
 }
 
+// turnLoop lets handlers know of turns that have come with no step.
+func (r *Router) turnLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case names := <-r.store.TurnsCome():
+			r.wake(names)
+		}
+	}
+}
+
 // holdLined parks what waits in line for a handler that is not configured. They
 // keep their places: what comes when the handler is back waits behind them.
 func (r *Router) holdLined(ctx context.Context, name string) (held int, err error) {

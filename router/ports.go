@@ -66,6 +66,9 @@ type WorkingData interface {
 type Ordering interface {
 	// Lined goes through it, behind a place it has returned; nil says that there is no more.
 	Lined(ctx context.Context, handler string, after []byte, limit int) (list []event.Due, next []byte, err error)
+	// TurnsCome receives the handlers of what came to its turn with no step, as who
+	// was before it is damaged.
+	TurnsCome() <-chan []string
 	// OrderHeads returns what it waits for, when that is RETRY, ERROR or FAILED.
 	OrderHeads(ctx context.Context, handler string, limit int) (list []event.OrderHead, more bool, err error)
 	// BlockedKeys counts the order keys that wait for something ERROR or FAILED, up

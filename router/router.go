@@ -136,6 +136,7 @@ func (r *Router) Start(ctx context.Context) error {
 	r.background.Go(func() { r.alarm.Run(ctx) })
 	r.background.Go(func() { r.reconcileLoop(ctx) })
 	r.background.Go(func() { r.leaseLoop(ctx) })
+	r.background.Go(func() { r.turnLoop(ctx) })
 	for _, d := range r.known {
 		d.start()
 	}

@@ -25,6 +25,24 @@ type tight struct {
 	mu      sync.Mutex
 	recalls []string
 	bytes   int
+	read    int // how often what is due was read
+
+	turns chan []string
+}
+
+func (s *tight) TurnsCome() <-chan []string { return s.turns }
+
+func (s *tight) Due(ctx context.Context, q event.DueQuery) ([]event.Due, time.Time, error) {
+	s.mu.Lock()
+	s.read++
+	s.mu.Unlock()
+	return s.prompt.Due(ctx, q)
+}
+
+func (s *tight) readings() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.read
 }
 
 func (s *tight) note(updates []*event.Update) {
@@ -65,7 +83,7 @@ func newTight(t *testing.T, most int, c router.Config) (*rig, *tight) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &tight{prompt: prompt{db}, most: most}
+	s := &tight{prompt: prompt{db}, most: most, turns: make(chan []string)}
 	r, err := router.New(router.Options{Service: "SERVICE_A", Store: s, Observer: noObserver{}, Log: zerolog.Nop()}, c)
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +128,20 @@ func TestStepsSayWhatTheyBring(t *testing.T) {
 		}
 		if got, n := s.noted(); len(got) != 0 || n != len(payload) {
 			t.Errorf("a redrive changes %q and brings %d bytes; want none, %d", got, n, len(payload))
+		}
+	})
+}
+
+// TestTurnsThatComeByThemselves wake who they are for.
+func TestTurnsThatComeByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, s := newTight(t, 256, only(handlerTo("h", &script{})))
+		advance(time.Second)
+		before := s.readings()
+		s.turns <- []string{"h"}
+		advance(time.Second)
+		if s.readings() == before {
+			t.Error("nobody looks at what is due for h")
 		}
 	})
 }

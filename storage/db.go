@@ -124,6 +124,7 @@ type DB struct {
 	brokenC     chan struct{}
 	outboxRows  atomic.Int64
 	outboxWake  chan struct{}
+	turnsCome   chan []string
 	quarantined atomic.Int64
 	queues      sync.Map // handler -> *queue
 }
@@ -180,7 +181,7 @@ func Open(o Options) (*DB, error) {
 		options: o, log: o.Log, observer: o.Observer, bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames(),
 		operations: make(chan *operation, maxGroup), patience: time.NewTimer(0), closing: make(chan struct{}),
 		extendC: make(chan struct{}, 1), fullC: make(chan struct{}, 1), crowded: make(chan struct{}, 1), scarceC: make(chan struct{}, 1),
-		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1),
+		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1), turnsCome: make(chan []string, 1),
 	}
 	db.segments.Store(&[]*segment{})
 	db.fullness.Store(&fullness{})

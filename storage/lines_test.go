@@ -467,3 +467,37 @@ func TestRetentionLeavesWhatKeepsOthersWaiting(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnsThatComeByDamageAreTold: who waits behind an event that cannot be read, for
+// another handler than the one whose queue is read, is due, and his handler is told.
+func TestTurnsThatComeByDamageAreTold(t *testing.T) {
+	path := storePath(t)
+	db := openTest(t, path)
+	first := newAdmission(event.Inbound, "first", "h", "h2")
+	behind := newAdmission(event.Inbound, "second", "h2")
+	for _, d := range []*event.Delivery{&first.State.Deliveries[0], &first.State.Deliveries[1], &behind.State.Deliveries[0]} {
+		d.OrderKey, d.OnFailure = "k", event.Block
+	}
+	accept(t, db, first, behind)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	editStore(t, path, func(tx *bolt.Tx) error {
+		states := tx.Bucket(bucketSegments).Bucket(key8(1)).Bucket(bucketStates)
+		v := bytes.Clone(states.Get(key8(1)))
+		v[stateSize/2]++
+		return states.Put(key8(1), v)
+	})
+	db = openTest(t, path)
+	if list, _, err := db.Due(ctx, event.DueQuery{Handler: "h", Now: db.now(), Limit: 10, Bytes: 1 << 20}); err != nil || len(list) != 0 {
+		t.Fatalf("Due = %+v, %v; want none", list, err)
+	}
+	select {
+	case got := <-db.TurnsCome():
+		if !slices.Equal(got, []string{"h2"}) {
+			t.Errorf("TurnsCome = %q; want h2", got)
+		}
+	default:
+		t.Error("nobody is told that it is the turn of the second")
+	}
+}

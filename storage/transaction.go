@@ -47,8 +47,9 @@ type transaction struct {
 	heads   block           // new events of current, not in the file yet
 	bodies  block           // and their payloads
 
-	published, acknowledged int    // outbox rows added and removed
-	turns                   []turn // that have come, and nobody was told of
+	published, acknowledged int      // outbox rows added and removed
+	turns                   []turn   // that have come, and nobody was told of
+	untold                  []string // handlers of those that came with damage, not with an update
 }
 
 func (db *DB) begin(tx *bolt.Tx) *transaction {
@@ -65,6 +66,7 @@ func (db *DB) begin(tx *bolt.Tx) *transaction {
 
 // finish writes what was collected for the whole group.
 func (t *transaction) finish() error {
+	t.leaveUntold()
 	if err := t.flushBlocks(); err != nil {
 		return err
 	}

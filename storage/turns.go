@@ -53,6 +53,34 @@ func (t *transaction) tell(u *event.Update) error {
 	return nil
 }
 
+// leaveUntold notes who is due by turns that have come with no update.
+func (t *transaction) leaveUntold() {
+	for i := range t.turns {
+		if name, ok := t.db.names.name(t.turns[i].handler); ok && !slices.Contains(t.untold, name) {
+			t.untold = append(t.untold, name)
+		}
+	}
+	t.turns = nil
+}
+
+// passOn tells who listens of handlers that something is due for. The writer calls it.
+func (db *DB) passOn(handlers []string) {
+	select {
+	case before := <-db.turnsCome:
+		for _, name := range before {
+			if !slices.Contains(handlers, name) {
+				handlers = append(handlers, name)
+			}
+		}
+	default:
+	}
+	db.turnsCome <- handlers // there is room: only the writer sends
+}
+
+// TurnsCome receives the handlers for which an event has come due that waited for its
+// turn, where that is not by an [event.Update]: who was before it is damaged.
+func (db *DB) TurnsCome() <-chan []string { return db.turnsCome }
+
 // follow takes the step that an update has for whose turn it is now, if it has one.
 func (t *transaction) follow(u *event.Update, x *turn, handler string) (taken bool, err error) {
 	if u.Then == nil || u.Err != nil {

@@ -61,7 +61,7 @@ func (db *DB) updateOnce(ctx context.Context, patience time.Duration, updates []
 }
 
 func (t *transaction) update(u *event.Update) error {
-	t.turns = nil
+	t.leaveUntold()
 	if err := t.take(u); err != nil {
 		return err
 	}

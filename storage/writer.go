@@ -270,6 +270,9 @@ func (db *DB) committed(t *transaction) {
 		default:
 		}
 	}
+	if len(t.untold) > 0 {
+		db.passOn(t.untold)
+	}
 	for _, s := range t.filled {
 		db.sealing.Go(func() { db.seal(s) })
 	}
