@@ -10,8 +10,8 @@ import (
 // DueAside returns what waits for a handler with the one status and is due,
 // soonest first, behind a place of its queue. It looks at a bounded part of the
 // queue, and returns the place behind which a later call may go on: before the
-// first it returned, as that may still wait then. What cannot be read is left for
-// [DB.Due].
+// first it returned, as that may still wait then. What cannot be read, or is to take
+// a place in line, is left for [DB.Due].
 func (db *DB) DueAside(ctx context.Context, q event.DueQuery, status event.Status, after event.DuePlace) (list []event.Due, reached event.DuePlace, err error) {
 	id, ok := db.names.number(q.Handler)
 	if !ok {
@@ -26,8 +26,12 @@ func (db *DB) DueAside(ctx context.Context, q event.DueQuery, status event.Statu
 	return list, reached, err
 }
 
-// asideRuns bounds how many runs of a queue one look at it passes.
-const asideRuns = 4096
+// asideRuns bounds how many runs of a queue one look at it passes, and asideLeftOut
+// how many events it reads that it does not return.
+const (
+	asideRuns    = 4096
+	asideLeftOut = 256
+)
 
 // aside is one look at a queue.
 type aside struct {
@@ -36,7 +40,7 @@ type aside struct {
 	status         event.Status
 	after, reached event.DuePlace
 	list           []event.Due
-	found          bool
+	leftOut        int // that were read
 	size           int // of the payloads in list, in bytes
 }
 
@@ -70,15 +74,15 @@ func seekRun(c *bolt.Cursor, d dueEntry) (k, v []byte) {
 	return k, v
 }
 
-func (x *aside) full() bool { return len(x.list) >= x.Limit || x.size >= x.Bytes }
+func (x *aside) full() bool {
+	return len(x.list) >= x.Limit || x.size >= x.Bytes || x.leftOut >= asideLeftOut
+}
 
 // pass takes what a run has of the status behind the place.
 func (x *aside) pass(run *dueRun) {
 	if run.status != x.status {
 		last := event.DuePlace{At: fromMicros(run.at), Seq: run.seq + run.n - 1, Index: run.delivery}
-		if !x.found && x.reached.Before(last) {
-			x.reached = last
-		}
+		x.reach(last)
 		return
 	}
 	for d := range run.entries() {
@@ -89,11 +93,21 @@ func (x *aside) pass(run *dueRun) {
 		if x.full() {
 			return
 		}
-		x.found = true
-		if item, payload, err := x.due(d, x.Handler); err == nil && !x.takesSeat(d, &item.Delivery) {
-			item.Payload = append([]byte{}, payload...)
-			x.size += len(item.Payload)
-			x.list = append(x.list, item)
+		item, payload, err := x.due(d, x.Handler)
+		if err != nil || x.takesSeat(d, &item.Delivery) {
+			x.leftOut++
+			x.reach(place)
+			continue
 		}
+		item.Payload = append([]byte{}, payload...)
+		x.size += len(item.Payload)
+		x.list = append(x.list, item)
+	}
+}
+
+// reach notes a place that a later look need not begin before.
+func (x *aside) reach(p event.DuePlace) {
+	if len(x.list) == 0 && x.reached.Before(p) {
+		x.reached = p
 	}
 }

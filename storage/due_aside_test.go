@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -105,4 +106,33 @@ func TestDueAsideInTheMiddleOfARun(t *testing.T) {
 	if err != nil || len(found) != 0 || reached.Seq != 10 {
 		t.Errorf("%d of another kind, reached %v, %v; want none, the end of the run", len(found), reached, err)
 	}
+}
+
+// TestDueAsideLeavesOutABoundedNumber: a look reads so many that are to take a place
+// in line, and the next one goes on behind them.
+func TestDueAsideLeavesOutABoundedNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openTest(t, storePath(t))
+		head := ordered("head", "k", event.Block)
+		head.State.Deliveries[0].Status = event.Error
+		list := []*event.Admission{head}
+		for i := range asideLeftOut + 10 {
+			a := ordered(fmt.Sprint("delayed-", i), "k", event.Block)
+			a.State.Deliveries[0].NextAttempt = time.Now().Add(time.Minute)
+			list = append(list, a)
+		}
+		free := newAdmission(event.Inbound, "free", "h")
+		free.State.Deliveries[0].NextAttempt = time.Now().Add(2 * time.Minute)
+		accept(t, db, append(list, free)...)
+		time.Sleep(3 * time.Minute)
+		q := event.DueQuery{Handler: "h", Now: time.Now(), Limit: 2, Bytes: 1 << 20}
+		found, reached, err := db.DueAside(ctx, q, event.Unprocessed, event.DuePlace{})
+		if err != nil || len(found) != 0 || reached.Seq != asideLeftOut+1 {
+			t.Fatalf("%d events, reached %v, %v; want none, and the last that was read", len(found), reached, err)
+		}
+		found, reached, err = db.DueAside(ctx, q, event.Unprocessed, reached)
+		if err != nil || len(found) != 1 || found[0].Event.ID != "free" || reached.Seq != asideLeftOut+11 {
+			t.Errorf("%d events, reached %v, %v; want the one that waits for nobody, and the place before it", len(found), reached, err)
+		}
+	})
 }
