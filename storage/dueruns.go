@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/eventd-io/eventd/event"
-	bolt "go.etcd.io/bbolt"
 )
 
 // What is stored together waits together: events with following numbers, for the
@@ -76,8 +75,16 @@ func (r *dueRun) beside(d dueEntry) bool {
 	return r.handler == d.handler && r.at == d.at && r.delivery == d.delivery
 }
 
-// findDue returns the run that an entry is part of.
-func findDue(c *bolt.Cursor, d dueEntry) (r dueRun, ok bool) {
+// dueCursor is what findDue needs of a [bolt.Cursor].
+type dueCursor interface {
+	Seek(key []byte) (k, v []byte)
+	Last() (k, v []byte)
+	Prev() (k, v []byte)
+}
+
+// findDue returns the run that an entry is part of. That is the last beside it that
+// does not begin behind it, as none overlap.
+func findDue(c dueCursor, d dueEntry) (r dueRun, ok bool) {
 	key := d.key()
 	k, v := c.Seek(key)
 	if k == nil {
@@ -86,12 +93,15 @@ func findDue(c *bolt.Cursor, d dueEntry) (r dueRun, ok bool) {
 		k, v = c.Prev()
 	}
 	for ; k != nil; k, v = c.Prev() { // one in a handler's queue for each of its deliveries to the event, mostly one
-		if r, ok = readDueRun(k, v); !ok || r.handler != d.handler || r.at != d.at {
+		if r, ok = readDueRun(k, v); !ok || r.handler != d.handler || r.at != d.at || d.seq-r.seq >= maxDueRun {
 			return r, false
 		}
 		if r.has(d) {
 			r.stored = bytes.Clone(k)
 			return r, true
+		}
+		if r.beside(d) {
+			return r, false
 		}
 	}
 	return r, false

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/eventd-io/eventd/event"
+	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
 )
 
@@ -170,5 +171,53 @@ func TestABurstIsAFewEntries(t *testing.T) {
 		if x.Event.Seq != want {
 			t.Fatalf("event %d that is due has seq %d; want %d", i, x.Event.Seq, want)
 		}
+	}
+}
+
+// countingCursor counts how often it is moved back.
+type countingCursor struct {
+	*bolt.Cursor
+	back int
+}
+
+func (c *countingCursor) Prev() (k, v []byte) {
+	c.back++
+	return c.Cursor.Prev()
+}
+
+// TestWhatIsNotDueIsSoonMissed, however much else is due at the same time.
+func TestWhatIsNotDueIsSoonMissed(t *testing.T) {
+	db := openTest(t, storePath(t))
+	const n = 10_000
+	err := db.do(ctx, 0, func(t *transaction) (err error) {
+		for seq := uint64(1); seq <= n && err == nil; seq++ {
+			err = t.schedule(dueEntry{handler: 1, at: 1, seq: 2 * seq, delivery: int(seq % 2)}, event.Unprocessed)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		dueEntry
+		most int
+	}{
+		{dueEntry{handler: 1, at: 1, seq: n + 1}, 3},
+		{dueEntry{handler: 1, at: 1, seq: 2*n + 1}, 3},
+		{dueEntry{handler: 1, at: 1, seq: 2 * n, delivery: 2}, maxDueRun},
+	} {
+		err := db.view(ctx, func(r *snapshot) error {
+			at := &countingCursor{Cursor: r.tx.Bucket(bucketDue).Cursor()}
+			if found, ok := findDue(at, c.dueEntry); ok || at.back > c.most {
+				t.Errorf("%+v: found %v, %t, after %d steps back; want none after %d", c.dueEntry, found, ok, at.back, c.most)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := emptyDue(db); err != nil { // there are no such events
+		t.Fatal(err)
 	}
 }
