@@ -401,3 +401,30 @@ func FuzzBlock(f *testing.F) {
 func dueKey(handler uint32, at time.Time, seq uint64, delivery int) []byte {
 	return dueEntry{handler: handler, at: dueMicros(at), seq: seq, delivery: delivery}.key()
 }
+
+// TestExtrasOfANewerEventdAreKept: what belongs to a tag that this one does not know
+// neither makes the event a damaged one nor is lost with a step.
+func TestExtrasOfANewerEventdAreKept(t *testing.T) {
+	for _, orderKey := range []string{"", "k"} {
+		s, names := fullState()
+		s.Deliveries[0].OrderKey, s.PayloadRow = orderKey, 2
+		s.newer = appendString(append(appendString([]byte{200}, "more"), 7), "")
+		b := encodeState(nil, s, names)
+		got, err := decodeState(b, names)
+		if err != nil || !reflect.DeepEqual(got, s) {
+			t.Fatalf("state = %+v, %v; want %+v", got, err, s)
+		}
+		got.Deliveries[0].Attempts++
+		if again, err := decodeState(encodeState(nil, got, names), names); err != nil || string(again.newer) != string(s.newer) {
+			t.Errorf("after a step it has %q, %v; want %q", again.newer, err, s.newer)
+		}
+		if _, rest, err := decodeStateRest(b, names); err != nil || !strings.HasPrefix(string(rest), string(s.newer)) {
+			t.Errorf("a dump is told of %q, %v; want %q", rest, err, s.newer)
+		}
+	}
+	s, names := fullState()
+	s.newer = []byte{200, 100, 1} // which is cut short
+	if _, err := decodeState(encodeState(nil, s, names), names); !errors.Is(err, errDamaged) {
+		t.Errorf("an extra without an end: %v; want %v", err, errDamaged)
+	}
+}

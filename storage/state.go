@@ -18,8 +18,9 @@ import (
 //	reason | updated by | updated | deliveries… | spilled | entries… |
 //	payload row | extras…, left out when there are none and it is 0 | padding
 //
-// An extra is a tag and what belongs to it: see [appendExtras]. Padding is zeros,
-// and 0 is no tag.
+// An extra is a tag and what belongs to it, from tag 2 on with its length before it:
+// see [appendExtras]. One of a newer eventd is written again as it is with each step.
+// Padding is zeros, and 0 is no tag.
 //
 // The first `spilled` entries of the timeline lie in the bucket notes.
 const (
@@ -37,7 +38,8 @@ type state struct {
 	event.State
 	table   event.Table
 	created time.Time
-	spilled int // entries in notes; State.Timeline holds those after them
+	spilled int    // entries in notes; State.Timeline holds those after them
+	newer   []byte // extras of a newer eventd
 }
 
 // encodeState appends a record to an empty slice.
@@ -58,9 +60,9 @@ func encodeState(b []byte, s *state, names *names) []byte {
 	for i := range s.Timeline {
 		b = appendEntry(b, &s.Timeline[i], s.created, names)
 	}
-	if ordered := slices.ContainsFunc(s.Deliveries, isOrdered); s.PayloadRow > 0 || ordered { // seldom; the padding of the others says 0
+	if ordered := slices.ContainsFunc(s.Deliveries, isOrdered); s.PayloadRow > 0 || ordered || len(s.newer) > 0 { // seldom; the padding of the others says 0
 		b = appendInt(b, s.PayloadRow)
-		b = appendExtras(b, s, ordered)
+		b = append(appendExtras(b, s, ordered), s.newer...)
 	}
 	for len(b)%(stateSize/2) != 0 || len(b) < stateSize {
 		b = append(b, 0)
@@ -69,7 +71,8 @@ func encodeState(b []byte, s *state, names *names) []byte {
 	return b
 }
 
-// Tags of extras. They are stored: only append.
+// Tags of extras. They are stored: only append, with [appendString], so that who does
+// not know a tag finds the end of what belongs to it.
 const (
 	extraNone  = iota
 	extraOrder // how many deliveries are ordered, and for each: its index, what on failure, order key
@@ -98,7 +101,7 @@ func appendExtras(b []byte, s *state, ordered bool) []byte {
 
 func readExtras(r *reader, s *state) {
 	for len(r.b) > 0 {
-		switch r.byte() {
+		switch tag := r.byte(); tag {
 		case extraNone:
 			return
 		case extraOrder:
@@ -111,8 +114,7 @@ func readExtras(r *reader, s *state) {
 				s.Deliveries[i].OnFailure, s.Deliveries[i].OrderKey = event.OnFailure(f), key
 			}
 		default:
-			r.bad = true
-			return
+			s.newer = appendString(append(s.newer, tag), r.string())
 		}
 	}
 }
@@ -192,6 +194,9 @@ func decodeStateRest(b []byte, names *names) (*state, []byte, error) {
 	readExtras(&r, s)
 	if r.bad {
 		return nil, nil, errDamaged
+	}
+	if len(s.newer) > 0 { // seldom
+		return s, slices.Concat(s.newer, r.b), nil
 	}
 	return s, r.b, nil
 }
