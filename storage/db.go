@@ -117,6 +117,7 @@ type DB struct {
 	fullC               chan struct{}
 	crowded             chan struct{} // asks to remove before the time
 	droppedBytes        atomic.Int64  // of segments that were dropped and are still there
+	grown               atomic.Int64  // by how much the file has grown since some of that was deleted
 	scarceC             chan struct{} // asks to delete some of them
 
 	failure     atomic.Pointer[error]

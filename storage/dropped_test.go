@@ -65,3 +65,48 @@ func TestDroppedIsDeletedWhenNeeded(t *testing.T) {
 		wantNothingDropped(t, path)
 	})
 }
+
+// TestPiecesCountAsTheyGo: of a segment that is too large to go at once, what is
+// deleted counts as dropped no longer, also over a restart.
+func TestPiecesCountAsTheyGo(t *testing.T) {
+	path := storePath(t)
+	db := openTest(t, path, func(o *Options) { o.segmentEvents = 100 })
+	storeEnded(t, db, "a")
+	storeEnded(t, db, "b")
+	const size = wholeSegment + 1<<20
+	err := db.do(ctx, 0, func(tx *transaction) error {
+		v := &survey{segment: db.segmentList()[0]}
+		v.seen = v.segment.seen.Load()
+		ok, err := tx.drop(v, &pending{seqs: map[uint64]struct{}{}}, size)
+		if err == nil && !ok {
+			t.Error("the segment is not dropped")
+		}
+		return err
+	})
+	if err != nil || db.droppedBytes.Load() != size {
+		t.Fatalf("%d bytes are dropped, %v; want %d", db.droppedBytes.Load(), err, int64(size))
+	}
+	pieces := 0
+	for last := int64(size); ; pieces++ {
+		var p *piece
+		if err := db.view(ctx, func(r *snapshot) error { return r.nextPiece(nil, &p) }); err != nil {
+			t.Fatal(err)
+		}
+		if p == nil {
+			break
+		}
+		if err := db.do(ctx, 0, func(t *transaction) error { return t.purge(p) }); err != nil {
+			t.Fatal(err)
+		}
+		var stored int64
+		_ = db.view(ctx, func(r *snapshot) error { stored = droppedBytes(r.tx); return nil })
+		now := db.droppedBytes.Load()
+		if now != stored || p.frees > 0 && now >= last {
+			t.Fatalf("after piece %d of %d bytes: %d are dropped, %d by the file; before it %d", pieces, p.frees, now, stored, last)
+		}
+		last = now
+	}
+	if left := db.droppedBytes.Load(); left != 0 || pieces < 3 {
+		t.Errorf("%d bytes are left after %d pieces; want none, after several", left, pieces)
+	}
+}

@@ -28,6 +28,7 @@ func ahead(used int64) int64 { return min(max(used/aheadShare, minAhead), maxAhe
 // extended when little is left behind. The writer calls it.
 func (db *DB) use(used int64) {
 	grown := used - db.used.Swap(used)
+	db.grown.Add(grown)
 	if grown < burst && db.end.Load()-used < ahead(used)/2 {
 		select {
 		case db.extendC <- struct{}{}:

@@ -199,11 +199,11 @@ func stripBodies(b *segmentBuckets, seq uint64) error {
 // are deleted, piece by piece.
 var bucketDropped = []byte("dropped")
 
-// keyBytes is, in the root of a dropped segment, how many bytes its pages were.
+// keyBytes is, in the root of a dropped segment, about how many bytes its pages are.
 var keyBytes = []byte("bytes")
 
 // droppedBytes returns about how many bytes of the file belong to segments that
-// were dropped: what is deleted of one counts until all of it is.
+// were dropped.
 func droppedBytes(tx *bolt.Tx) (n int64) {
 	dropped := tx.Bucket(bucketDropped)
 	if dropped == nil {
@@ -307,20 +307,25 @@ func deleteRange(b *bolt.Bucket, from, to []byte) (n int, err error) {
 	return n, nil
 }
 
-// A bucket of a dropped segment goes at once when it has at most wholeBytes:
-// bbolt then only lists its pages. From a larger one purgeBytes and purgeKeys
-// bound what one operation deletes.
+// A dropped segment of at most wholeSegment bytes goes at once: its pages were
+// written one after the other, and lie in a row again when they are free together.
+// Part by part they would be holes that large values do not fit into, beside which
+// the file grows. Of a larger segment a bucket goes at once when it has at most
+// wholeBytes: bbolt then only lists its pages. From a larger one purgeBytes and
+// purgeKeys bound what one operation deletes.
 const (
-	wholeBytes = 8 << 20
-	purgeBytes = 2 << 20
-	purgeKeys  = 4096
+	wholeSegment = 128 << 20
+	wholeBytes   = 8 << 20
+	purgeBytes   = 2 << 20
+	purgeKeys    = 4096
 )
 
 // piece is what of a dropped segment is deleted next.
 type piece struct {
 	segment, bucket []byte   // no bucket: the segment itself, which has none any more
 	keys            [][]byte // none: the whole bucket
-	bytes           int64    // of the segment, when it was dropped
+	bytes           int64    // of what is left of the segment, as it was dropped
+	frees           int64    // about how many of them go with the piece
 }
 
 // nextPiece says what is deleted next, behind a segment that is passed over: it
@@ -347,31 +352,36 @@ func (r *snapshot) nextPiece(behind []byte, next **piece) error {
 	if err := r.db.circles(r.tx).ofParts(root); err != nil {
 		return err
 	}
+	if p.bytes <= wholeSegment {
+		root.Stats() // which reads what deleting it reads
+		return nil
+	}
 	sub := root.Cursor()
 	for k, v := sub.First(); k != nil; k, v = sub.Next() {
 		if v == nil {
 			p.bucket = bytes.Clone(k)
-			p.keys = firstKeys(root.Bucket(k))
+			p.keys, p.frees = firstKeys(root.Bucket(k))
 			return nil
 		}
 	}
 	return nil
 }
 
-// firstKeys returns the first keys of a bucket, none when it can go at once.
-func firstKeys(b *bolt.Bucket) (keys [][]byte) {
-	size := 0
+// firstKeys returns the first keys of a bucket, none when it can go at once, and the
+// bytes that go.
+func firstKeys(b *bolt.Bucket) (keys [][]byte, frees int64) {
+	size := int64(0)
 	c := b.Cursor()
 	for k, v := c.First(); k != nil && size <= wholeBytes; k, v = c.Next() {
-		if size < purgeBytes && len(keys) < purgeKeys {
-			keys = append(keys, bytes.Clone(k))
+		size += int64(len(k) + len(v))
+		if frees < purgeBytes && len(keys) < purgeKeys {
+			keys, frees = append(keys, bytes.Clone(k)), size
 		}
-		size += len(k) + len(v)
 	}
 	if size <= wholeBytes {
-		return nil
+		return nil, size
 	}
-	return keys
+	return keys, frees
 }
 
 // purge deletes a piece.
@@ -381,9 +391,15 @@ func (t *transaction) purge(p *piece) error {
 	if root == nil || p.bucket != nil && root.Bucket(p.bucket) == nil {
 		return nil // gone meanwhile
 	}
+	left := sizeOfDropped(root)
 	if p.bucket == nil {
-		t.db.droppedBytes.Add(-p.bytes)
+		t.db.droppedBytes.Add(-left)
 		return dropped.DeleteBucket(p.segment)
+	}
+	frees := min(p.frees, left)
+	t.db.droppedBytes.Add(-frees)
+	if err := root.Put(keyBytes, key8(uint64(left-frees))); err != nil { // not negative
+		return err
 	}
 	if p.keys == nil {
 		return root.DeleteBucket(p.bucket)

@@ -25,15 +25,18 @@ const (
 
 // Deleting makes free pages, and bbolt writes the list of them, eight bytes each,
 // with every commit. So what was dropped is deleted when pages are needed: when less
-// than fewFreeBytes are free, until enoughFreeBytes are.
+// than fewFreeBytes are free, until enoughFreeBytes are; and when the file grows by
+// outgrown all the same, as those that are free are not enough in a row.
 const (
-	fewFreeBytes    = 8 << 20
-	enoughFreeBytes = 16 << 20
+	fewFreeBytes    = 4 << 20
+	enoughFreeBytes = 8 << 20
+	outgrown        = 1 << 20
 )
 
 // scarce reports whether pages of what was dropped are needed.
 func (db *DB) scarce() bool {
-	return db.droppedBytes.Load() > 0 && (db.freeBytes.Load() < fewFreeBytes || db.Full() != "")
+	return db.droppedBytes.Load() > 0 &&
+		(db.freeBytes.Load() < fewFreeBytes || db.grown.Load() > outgrown && db.freeBytes.Load() < 4*enoughFreeBytes || db.Full() != "")
 }
 
 // askForPages has some of what was dropped deleted if pages are scarce.
@@ -381,6 +384,7 @@ func (k *keeper) purge() error {
 		if err != nil || p == nil {
 			return err
 		}
+		k.db.grown.Store(0)
 		if err := k.do(func(t *transaction) error { return t.purge(p) }); err != nil {
 			return err
 		}
