@@ -96,3 +96,41 @@ func TestDropSeesChanges(t *testing.T) {
 		}
 	})
 }
+
+// TestDamagedSegmentsArePassedOverAlone: what was dropped before one that cannot be
+// deleted, or comes to lie there later, is deleted all the same.
+func TestDamagedSegmentsArePassedOverAlone(t *testing.T) {
+	db := openTest(t, storePath(t))
+	err := db.do(ctx, 0, func(x *transaction) error {
+		dropped, err := x.tx.CreateBucket(bucketDropped)
+		for _, first := range []uint64{1, 11, 21} {
+			if err == nil {
+				_, err = dropped.CreateBucket(key8(first))
+			}
+		}
+		if err != nil {
+			return err
+		}
+		r := &snapshot{tx: x.tx, db: db}
+		for _, c := range []struct {
+			passed []uint64
+			want   uint64
+		}{{nil, 1}, {[]uint64{11}, 1}, {[]uint64{1}, 11}, {[]uint64{11, 1}, 21}, {[]uint64{1, 11, 21}, 0}} {
+			var passed []string
+			for _, first := range c.passed {
+				passed = append(passed, string(key8(first)))
+			}
+			var p *piece
+			if err := r.nextPiece(passed, &p); err != nil {
+				return err
+			}
+			if (p == nil) != (c.want == 0) || p != nil && string(p.segment) != string(key8(c.want)) {
+				t.Errorf("without %d the next is %+v; want %d", c.passed, p, c.want)
+			}
+		}
+		return x.tx.DeleteBucket(bucketDropped)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

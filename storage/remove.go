@@ -328,18 +328,18 @@ type piece struct {
 	frees           int64    // about how many of them go with the piece
 }
 
-// nextPiece says what is deleted next, behind a segment that is passed over: it
+// nextPiece says what is deleted next, but for segments that are passed over: it
 // leaves nil for nothing. It reads all that deleting it will read: a damaged page is
 // the end of this transaction here, and of the store in the writer.
-func (r *snapshot) nextPiece(behind []byte, next **piece) error {
+func (r *snapshot) nextPiece(passed []string, next **piece) error {
 	*next = nil
 	dropped := r.tx.Bucket(bucketDropped)
 	if dropped == nil {
 		return nil
 	}
 	c := dropped.Cursor()
-	k, _ := c.Seek(behind)
-	if bytes.Equal(k, behind) && k != nil {
+	k, _ := c.First()
+	for k != nil && slices.Contains(passed, string(k)) {
 		k, _ = c.Next()
 	}
 	if k == nil {

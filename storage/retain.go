@@ -57,8 +57,8 @@ type keeper struct {
 	damaged   map[uint64]bool      // segments that cannot be looked at
 	pending   pending
 	removed   removed
-	relieving bool   // only until the store is small enough
-	passed    []byte // the last dropped segment that cannot be deleted
+	relieving bool     // only until the store is small enough
+	passed    []string // dropped segments that cannot be deleted
 }
 
 // retain removes what is over its time until the store is closed.
@@ -377,7 +377,7 @@ func (k *keeper) purge() error {
 		err := k.db.view(context.Background(), func(r *snapshot) error { return r.nextPiece(k.passed, &p) })
 		if errors.Is(err, ErrCorrupt) && p != nil {
 			k.db.log.Error().Err(err).Msg("a damaged segment cannot be deleted; it takes up space")
-			k.passed = p.segment
+			k.passed = append(k.passed, string(p.segment))
 			k.db.droppedBytes.Add(-p.bytes) // it will not be free before a compaction
 			continue
 		}
