@@ -73,6 +73,7 @@ func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
 		}
 		group = db.dispense(group, high)
 		if rest = db.some(group, high); len(rest) == 0 && len(group) > 0 {
+			db.want()
 			db.starve()
 		}
 		return rest
@@ -92,6 +93,16 @@ func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
 		return rest
 	}
 	return db.portion(rest, high)
+}
+
+// want notes what there has to be space for, so that it is there once the disk is full
+// no more: else it would be full again at once.
+func (db *DB) want() {
+	most := int64(0)
+	for i := range db.postponed {
+		most = max(most, db.most(db.postponed[i:i+1]))
+	}
+	db.wanted.Store(most)
 }
 
 // wait has all of a group wait, or answers what is dispensable.

@@ -21,7 +21,7 @@ func TestChild(t *testing.T) {
 	children := map[string]func(t *testing.T, path string){
 		"lock": childLock, "load": childLoad, "full": childFull, "pinned": childPinned, "shrink": childShrink,
 		"compact": childCompact, "compact again and again": childCompactAgain,
-		"redrive": childRedrive, "remove": childRemove, "tight": childTight, "end": childEnd, "carry": childCarry, "closed": childClosed,
+		"redrive": childRedrive, "remove": childRemove, "tight": childTight, "steady": childSteady, "end": childEnd, "carry": childCarry, "closed": childClosed,
 	}
 	mode := os.Getenv(childMode)
 	if mode == "" {

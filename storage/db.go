@@ -91,6 +91,7 @@ type DB struct {
 	group      []*operation // the writer's, reused
 	postponed  []*operation // the writer's: there was no space for them…
 	stalled    bool         // …nor for any other
+	wanted     atomic.Int64 // what the largest of postponed takes, in bytes
 	lined      bool         // the writer's: something is, or was, ordered
 	arena      arena        // the writer's
 	patience   *time.Timer  // the writer's

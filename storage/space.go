@@ -124,18 +124,30 @@ func (db *DB) locked() {
 	}
 }
 
-// feed ends a full disk, or one that is read-only, when there is enough again for what comes and a reserve.
+// feed ends a full disk, or one that is read-only, when there is enough again for what
+// comes, what waits and a reserve.
 func (db *DB) feed() error {
 	if db.options.readOnly(db.file) {
 		return nil
 	}
 	db.setFull(func(f *fullness) { f.readOnly = false })
 	high, err := db.highWater()
-	if err == nil && (db.secure(high, 2*reserve(high)+groupBytes) ||
-		db.reusable.Load() > 2*reserve(high) && db.secure(high, reserve(high)) || db.lodges(2*groupBytes, reserve(high)/4)) {
+	if err == nil && db.ample(high) {
 		db.setFull(func(f *fullness) { f.disk = false })
 	}
 	return err
+}
+
+// ample reports whether there is space for new events and for what waits: see roomy.
+func (db *DB) ample(high int64) bool {
+	wanted, left := db.wanted.Load(), reserve(high)
+	if db.secure(high, max(2*left+groupBytes, wanted+left)) {
+		return true
+	}
+	if db.reusable.Load() > max(2*left, 8*wanted) && wanted < left && db.secure(high, left) {
+		return true
+	}
+	return db.lodges(max(2*groupBytes, wanted), left/4)
 }
 
 // fullness is why a store takes no new events.

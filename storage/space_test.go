@@ -146,3 +146,41 @@ func TestReadOnly(t *testing.T) {
 		t.Errorf("a step that waits when the store is closed: %v", err)
 	}
 }
+
+// TestFullStaysWhatItIs while a step waits that the disk has no space for: it is not
+// full no more each second, until the step is met again.
+func TestFullStaysWhatItIs(t *testing.T) {
+	if err := startChild(t, "steady", storePath(t)).Wait(); err != nil {
+		t.Errorf("child: %v", err)
+	}
+}
+
+func childSteady(t *testing.T, path string) {
+	signal.Ignore(syscall.SIGXFSZ)
+	limitFiles(t, 8<<20)
+	db, err := Open(Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept(t, db, newAdmission(event.Inbound, "id", "h"))
+	large := &event.Update{Seq: 1, Bytes: 10 << 20, Step: func(s *event.State) (*event.Effects, error) {
+		s.Deliveries[0].Status = event.InProgress
+		return nil, nil
+	}}
+	done := make(chan error, 1)
+	go func() { done <- errors.Join(db.Update(ctx, large), large.Err) }()
+	within(t, "a full disk", func() { <-db.FullChanged() })
+	if err := db.feed(); err != nil || db.Full() == "" { // what looks each second
+		t.Errorf("Full = %q beside a step that there is no space for, %v; want it to stay", db.Full(), err)
+	}
+	limitFiles(t, 100<<20)
+	within(t, "the step with space", func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	within(t, "no full disk", func() { <-db.FullChanged() })
+	accept(t, db, newAdmission(event.Inbound, "next", "h"))
+	within(t, "Close", func() { _ = db.Close() })
+	checkFile(t, path)
+}

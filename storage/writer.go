@@ -212,6 +212,9 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 	full := db.Full() != ""
 	rest = db.afford(group, tx)
 	db.stalled = full && len(rest) == 0 && len(db.postponed) > 0
+	if full {
+		db.want()
+	}
 	if len(rest) == 0 {
 		db.rollback(tx)
 		db.measure() // readers that have ended since the last commit have let go of pages
