@@ -65,14 +65,14 @@ func (op *operation) dispensable() bool { return op.optional && op.weight > 0 }
 // answered when there is none; the others wait, without keeping back what needs
 // less: that may be what makes space.
 func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
-	high := tx.Size()
+	high, inside := tx.Size(), &holes{db: db}
 	db.weighDocuments(group, tx)
 	if db.Full() == "" {
-		if db.roomy(high, group) {
+		if db.roomy(high, inside, group) {
 			return group
 		}
-		group = db.dispense(group, high)
-		if rest = db.some(group, high); len(rest) == 0 && len(group) > 0 {
+		group = db.dispense(group, high, inside)
+		if rest = db.some(group, high, inside); len(rest) == 0 && len(group) > 0 {
 			db.want()
 			db.starve()
 		}
@@ -92,7 +92,7 @@ func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
 	if len(rest) == 0 || db.secure(high, db.most(rest)) {
 		return rest
 	}
-	return db.portion(rest, high)
+	return db.portion(rest, high, inside)
 }
 
 // want notes what there has to be space for, so that it is there once the disk is full
@@ -121,7 +121,7 @@ func (db *DB) wait(group []*operation) []*operation {
 // a reserve left, or inside the file. Of that there has to be plenty, as it is in
 // pieces, and what does not fit into one of them takes of the reserve; where there
 // is none, all must.
-func (db *DB) roomy(high int64, group []*operation) bool {
+func (db *DB) roomy(high int64, inside *holes, group []*operation) bool {
 	if db.secure(high, db.cost(group)+reserve(high)) {
 		return true
 	}
@@ -129,14 +129,14 @@ func (db *DB) roomy(high int64, group []*operation) bool {
 	if db.reusable.Load() > 8*cost && cost < reserve(high) && db.secure(high, reserve(high)) {
 		return true
 	}
-	return db.lodges(cost, reserve(high)/4)
+	return inside.lodges(cost, reserve(high)/4)
 }
 
 // dispense answers what is optional in a group that takes more than there is.
-func (db *DB) dispense(group []*operation, high int64) (rest []*operation) {
+func (db *DB) dispense(group []*operation, high int64, inside *holes) (rest []*operation) {
 	rest = group[:0]
 	for i, op := range group {
-		if op.dispensable() && !db.roomy(high, group[i:i+1]) {
+		if op.dispensable() && !db.roomy(high, inside, group[i:i+1]) {
 			op.finish(errNoRoom)
 			continue
 		}
@@ -147,9 +147,9 @@ func (db *DB) dispense(group []*operation, high int64) (rest []*operation) {
 
 // some returns the first of a group, as many as there is space for with a reserve
 // left. The others are next.
-func (db *DB) some(group []*operation, high int64) []*operation {
+func (db *DB) some(group []*operation, high int64, inside *holes) []*operation {
 	n := len(group)
-	for n > 0 && !db.roomy(high, group[:n]) {
+	for n > 0 && !db.roomy(high, inside, group[:n]) {
 		n /= 2
 	}
 	db.postponed = append(db.postponed, group[n:]...)
@@ -158,7 +158,7 @@ func (db *DB) some(group []*operation, high int64) []*operation {
 
 // portion returns as many steps of a group as there is space for, be it the last.
 // The others wait, or are answered where they are optional.
-func (db *DB) portion(group []*operation, high int64) (rest []*operation) {
+func (db *DB) portion(group []*operation, high int64, inside *holes) (rest []*operation) {
 	need := db.baseCost()
 	for most := db.most(group); most > need && !db.secure(high, most); most /= 2 {
 		continue // at the end half of what can be had is there
@@ -168,7 +168,7 @@ func (db *DB) portion(group []*operation, high int64) (rest []*operation) {
 	for _, op := range group {
 		cost := db.mostOf(op)
 		switch {
-		case need+cost <= have, len(rest) == 0 && db.lodges(db.baseCost()+cost, 0):
+		case need+cost <= have, len(rest) == 0 && inside.lodges(db.baseCost()+cost, 0):
 			rest = append(rest, op)
 			need += cost
 		case op.dispensable():

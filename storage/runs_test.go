@@ -18,7 +18,7 @@ func TestCountRuns(t *testing.T) {
 	free.addRun(2, 17)  // two of eight, one of fifteen
 	free.addRun(30, 7)  // too short
 	free.addRun(60, 40) // to the end: five, and two
-	if runs, longs := countRuns(free, 100, 15); runs != 7 || longs != 3 {
+	if runs, longs := countRuns(runsOf(free, 100), 15); runs != 7 || longs != 3 {
 		t.Errorf("countRuns = %d, %d; want 7, 3", runs, longs)
 	}
 }
@@ -91,6 +91,21 @@ func childEnd(t *testing.T, path string) {
 	}
 	within(t, "Close", func() { _ = db.Close() })
 	checkFile(t, path)
+}
+
+// TestRunsAreReadOnce for all that wait for a commit.
+func TestRunsAreReadOnce(t *testing.T) {
+	db := openTest(t, storePath(t))
+	db.reusable.Store(1 << 40)
+	db.freeBytes.Store(1 << 40)
+	h := &holes{db: db}
+	if h.lodges(10*groupBytes, 0) || !h.read {
+		t.Errorf("the runs are read: %t; want none in a new file", h.read)
+	}
+	h.runs = []int64{1 << 20, 1 << 20} // where it has none
+	if !h.lodges(10*groupBytes, 0) || len(h.runs) != 2 {
+		t.Error("the runs are read again")
+	}
 }
 
 // TestFullDiskPutsOffWhatRetentionWrites: a document of nearly 1 MiB has to leave the

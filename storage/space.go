@@ -147,7 +147,7 @@ func (db *DB) ample(high int64) bool {
 	if db.reusable.Load() > max(2*left, 8*wanted) && wanted < left && db.secure(high, left) {
 		return true
 	}
-	return db.lodges(max(2*groupBytes, wanted), left/4)
+	return (&holes{db: db}).lodges(max(2*groupBytes, wanted), left/4)
 }
 
 // fullness is why a store takes no new events.
