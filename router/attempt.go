@@ -80,10 +80,10 @@ func (r *Router) uncountStep(t *task, why string, now time.Time) *step {
 }
 
 // work makes attempts, one after the other, as long as there is one for its slot.
-func (d *dispatcher) work(t *task) {
+func (d *dispatcher) work(h *Handler, t *task) {
 	for t != nil {
-		d.attempt(d.configured(), t)
-		t = d.next(t)
+		d.attempt(h, t)
+		h, t = d.next(t)
 	}
 }
 

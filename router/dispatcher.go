@@ -194,6 +194,10 @@ func (d *dispatcher) open(now time.Time) bool {
 	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && d.health.well() && !d.router.quitting()
 }
 
+// pushes reports whether attempts may begin now that nobody claims: what is counted
+// for a handler that is polled since has no slot to come. The caller holds mu.
+func (d *dispatcher) pushes(now time.Time) bool { return d.open(now) && !d.handler.polled() }
+
 // reserve makes room for the attempt of an event that is about to be stored, if
 // nothing has been due for long that it would overtake.
 func (d *dispatcher) reserve(bytes int, now time.Time) bool {
@@ -276,7 +280,7 @@ func (d *dispatcher) begin(t *task) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting--
-	open := d.open(time.Now())
+	open := d.pushes(time.Now())
 	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
 		d.spend(1)
@@ -298,28 +302,29 @@ func (d *dispatcher) begin(t *task) bool {
 func (d *dispatcher) run(t *task) {
 	d.running++
 	d.carried += len(t.payload)
-	d.router.running.Go(func() { d.work(t) })
+	h := d.handler // a reload may leave none that anything is handed to
+	d.router.running.Go(func() { d.work(h, t) })
 }
 
-// next returns what the slot of an attempt that has ended is for now, nil when
-// it is given back.
-func (d *dispatcher) next(ended *task) *task {
+// next returns what the slot of an attempt that has ended is for now, and the
+// handler as it is configured; nil when the slot is given back.
+func (d *dispatcher) next(ended *task) (*Handler, *task) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.flow.count(now)
 	d.carried -= len(ended.payload)
-	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.open(now) {
+	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.pushes(now) {
 		t := d.first()
 		d.carried += len(t.payload)
-		return t
+		return d.handler, t
 	}
 	d.running--
 	if len(d.ahead) > 0 {
 		d.signal() // to be handed back, or begun if the handler takes again by then
 	}
 	d.freed(now)
-	return nil
+	return nil, nil
 }
 
 // first takes the attempt that was counted ahead first, of which there is one.

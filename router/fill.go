@@ -55,7 +55,7 @@ func (d *dispatcher) step() bool {
 	now := time.Now()
 	back, n := d.look(now)
 	if len(back) > 0 {
-		d.handBack(back, "the handler is paused, resting, failing, not well or configured away")
+		d.handBack(back, "the handler is paused, resting, failing, not well, configured away or polled")
 		return true
 	}
 	return n > 0 && d.fill(n)
@@ -67,7 +67,7 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.router.alarm.Set(d.name, d.reopens(now)) // each time: it knows the soonest time only
-	if !d.open(now) {
+	if !d.pushes(now) {
 		return d.takeBack(), 0
 	}
 	for len(d.ahead) > 0 && d.running < d.handler.Concurrency { // more slots, or a stop that is over already
