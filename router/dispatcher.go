@@ -345,6 +345,9 @@ func (d *dispatcher) setPaused(ctx context.Context, reason string) error {
 	defer d.switching.Unlock()
 	d.mu.Lock()
 	d.paused = reason
+	if reason == "" {
+		d.ramp = 0
+	}
 	d.signal()
 	d.mu.Unlock()
 	return d.router.store.SetPaused(context.WithoutCancel(ctx), "handler", d.name, reason)

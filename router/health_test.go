@@ -208,3 +208,41 @@ func TestReturningHandlerBeginsGently(t *testing.T) {
 		})
 	}
 }
+
+// rested returns a handler with all its slots in a long attempt but one, that was
+// asked to rest and takes again since, with plenty waiting for it.
+func rested(t *testing.T, slots int) (*rig, *gate) {
+	t.Helper()
+	g := newGate()
+	x := newRig(t, only(withPolicy(withConcurrency(handlerTo("h", g), slots), late)))
+	synctest.Wait()
+	x.accept(batchOf(4 * slots)...)
+	for range slots {
+		g.next(t)
+	}
+	g.answers <- event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Rest: time.Minute}
+	advance(59 * time.Second)
+	return x, g
+}
+
+// TestResumeEndsTheGentleReturn: who resumes a handler gives it all of its
+// concurrency back at once.
+func TestResumeEndsTheGentleReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots = 8
+		x, g := rested(t, slots)
+		defer x.stop(time.Millisecond)
+		for range slots - 1 {
+			g.answers <- done
+		}
+		x.pause("h", true)
+		advance(2 * time.Second)
+		x.pause("h", false)
+		for range slots {
+			g.next(t)
+		}
+		if i := x.info("h"); i.InFlight != slots || i.Ramp != 0 {
+			t.Errorf("%d attempts run, ramp %d; want %d, 0", i.InFlight, i.Ramp, slots)
+		}
+	})
+}
