@@ -97,7 +97,7 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 		d.unsent(t)
 		return
 	}
-	d.heed(&a)
+	d.heed(t, &a)
 	d.conclude(&outcome{handler: h, task: t, answer: a})
 }
 
@@ -112,8 +112,8 @@ func (d *dispatcher) unsent(t *task) {
 
 // heed takes in what an answer says of the handler. A rest is for all that share
 // the answer: the slot of none is to be handed on before it is known.
-func (d *dispatcher) heed(a *event.Answer) {
-	d.record(a)
+func (d *dispatcher) heed(t *task, a *event.Answer) {
+	d.record(t, a)
 	if a.Rest > 0 {
 		d.restUntil(clock().Add(a.Rest))
 	}

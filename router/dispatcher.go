@@ -20,6 +20,7 @@ type task struct {
 	delivery event.Delivery // as it was last read or written
 	before   event.Delivery // as it was before the attempt was counted
 	began    time.Time      // when it was counted
+	closed   int            // how often the handler had been closed off when it took its slot
 }
 
 // dispatcher takes what is due for one handler whenever there is room.
@@ -73,6 +74,8 @@ type dispatcher struct {
 	health  health
 	unwatch context.CancelFunc // ends the probes; nil without
 	ramp    ramp
+	closes  int // how often it was closed off
+	earlier int // of running: what began before it was closed off last
 	started bool
 	fair    fair
 	limiter *rate.Limiter // nil without a limit
@@ -138,11 +141,9 @@ func (d *dispatcher) room(now time.Time) int {
 	if d.handler.polled() || d.roomBytes() <= 0 {
 		return 0
 	}
-	if d.breaker.trial(now) {
-		return d.allowed(d.entrusted(1-d.taken()), now)
-	}
-	if d.ramp > 0 {
-		return d.allowed(d.entrusted(d.ramp.slots(d.handler.Concurrency)-d.taken()), now)
+	if gentle := d.gentle(now); gentle > 0 {
+		n := min(gentle-d.taken()+d.earlier, d.handler.Concurrency-d.taken())
+		return d.allowed(d.entrusted(n), now)
 	}
 	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
 }
@@ -301,6 +302,7 @@ func (d *dispatcher) begin(t *task) bool {
 // run takes a slot for an attempt. The caller holds mu.
 func (d *dispatcher) run(t *task) {
 	d.running++
+	t.closed = d.closes
 	d.carried += len(t.payload)
 	h := d.handler // a reload may leave none that anything is handed to
 	d.router.running.Go(func() { d.work(h, t) })
@@ -314,8 +316,12 @@ func (d *dispatcher) next(ended *task) (*Handler, *task) {
 	now := time.Now()
 	d.flow.count(now)
 	d.carried -= len(ended.payload)
+	if ended.closed != d.closes {
+		d.earlier--
+	}
 	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.pushes(now) {
 		t := d.first()
+		t.closed = d.closes
 		d.carried += len(t.payload)
 		return d.handler, t
 	}

@@ -246,3 +246,62 @@ func TestResumeEndsTheGentleReturn(t *testing.T) {
 		}
 	})
 }
+
+// TestGentleReturnBesideLongAttempts: what began before the handler was closed off,
+// and still runs, is not waited for, and says nothing of how the handler is now.
+func TestGentleReturnBesideLongAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots = 8
+		long := make(chan struct{})
+		var mu sync.Mutex
+		calls, released := 0, make(chan struct{})
+		d := deliver(func(context.Context, *event.Attempt) event.Answer {
+			mu.Lock()
+			calls++
+			n := calls
+			mu.Unlock()
+			switch {
+			case n < slots-1:
+				<-long
+			case n == slots-1:
+				return event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Rest: time.Minute}
+			default:
+				<-released
+			}
+			return done
+		})
+		x := newRig(t, only(withPolicy(withConcurrency(handlerTo("h", d), slots), late)))
+		synctest.Wait()
+		x.accept(batchOf(slots - 1)...)
+		synctest.Wait()
+		x.accept(batchOf(4 * slots)...)
+		expect := func(when string, fresh, ramp int) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if i := x.info("h"); calls-(slots-1) != fresh || i.Ramp != ramp {
+				t.Errorf("%s %d have begun, ramp %d; want %d, %d", when, calls-(slots-1), i.Ramp, fresh, ramp)
+			}
+		}
+		expect("in the rest", 0, 1)
+		advance(time.Minute)
+		expect("after the rest", 1, 1)
+		select {
+		case released <- struct{}{}:
+		case <-time.After(time.Second):
+			t.Error("none has begun")
+		}
+		expect("after one that ended well", 3, 2)
+		for range 3 { // of those that are long
+			long <- struct{}{}
+		}
+		expect("after three long ones", 3, 2)
+		close(released)
+		close(long)
+		advance(time.Hour)
+		if n := x.store.Counts()[event.Inbound][event.Completed]; n != 4*slots {
+			t.Errorf("%d are COMPLETED; want %d", n, 4*slots)
+		}
+	})
+}
