@@ -314,6 +314,9 @@ func TestKeyThatCannotBeFound(t *testing.T) {
 				t.Errorf("%s is %s with key %q; want COMPLETED, %q", id, rec.Status, rec.Deliveries[0].OrderKey, want)
 			}
 		}
+		if _, err := x.Cancel(context.Background(), rec.Seq, event.CancelOrder{}); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := x.redrive("none", event.RedriveOrder{}); !errors.Is(err, event.ErrConflict) || !strings.Contains(err.Error(), "no such key: k") {
 			t.Errorf("redrive: %v; want a conflict that says why", err)
 		}
