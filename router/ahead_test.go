@@ -285,3 +285,21 @@ func TestPushedBecomesPolled(t *testing.T) {
 		}
 	})
 }
+
+// TestTakenBackIsDueAsBefore: when it came, whatever the clock of its sender says.
+func TestTakenBackIsDueAsBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &company{over: make(chan struct{})}
+		x := newRig(t, only(handlerTo("h", c)))
+		synctest.Wait()
+		m, now := message("e1", "A", "{}"), time.Now()
+		m.CreatedAt = now.Add(time.Hour)
+		x.accept(m)
+		synctest.Wait()
+		x.pause("h", true)
+		synctest.Wait()
+		if d := x.find("e1").Deliveries[0]; d.Status != event.Unprocessed || !d.NextAttempt.Equal(now) {
+			t.Errorf("it is %s and due at %s; want UNPROCESSED, %s", d.Status, d.NextAttempt, now)
+		}
+	})
+}
