@@ -220,6 +220,12 @@ func (d *dispatcher) keep(now time.Time) bool {
 	return true
 }
 
+// waited reports whether something waits for the handler, due or not.
+func (d *dispatcher) waited() bool {
+	fresh, retries := d.router.store.Waiting(d.name)
+	return fresh+retries > 0
+}
+
 // inherit lets the next of an order key begin, or gives his slot back. err is why
 // nothing was stored.
 func (r *Router) inherit(h *heir, err error, now time.Time) {
