@@ -93,7 +93,9 @@ type Delivery struct {
 	Generation    int // 0, and one more for each redrive
 	// FirstAttempt is when the policy's max_elapsed begins; zero before.
 	FirstAttempt time.Time
-	NextAttempt  time.Time // when RETRY is due; zero otherwise
+	// NextAttempt is when UNPROCESSED or RETRY is due, and when the lease of what is
+	// IN_PROGRESS runs out; zero otherwise.
+	NextAttempt time.Time
 	// OrderKey is the value of the route's order_by: of those of a handler that
 	// have the same, one is in flight at a time. "" for no order.
 	OrderKey  string

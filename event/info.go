@@ -113,7 +113,8 @@ type Explanation struct {
 	OrderKey string   `json:"order_key,omitempty"`
 	Why      string   `json:"why"` // one sentence
 	// Flaw is set when the route takes the event, but its handlers do not get it,
-	// as its payload does not fit the schema of the route.
+	// as its payload does not fit the schema of the route, or its order key cannot
+	// be evaluated.
 	Flaw string `json:"flaw,omitempty"`
 }
 

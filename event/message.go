@@ -49,6 +49,9 @@ const (
 	// Taken: the handler has taken it over and says later what became of it, as
 	// of a claim. It stays IN_PROGRESS, for as long as Lease.
 	Taken Outcome = 4
+	// Unsent: no attempt was made, as the handler takes nothing now. It is due as
+	// before, and nothing is counted.
+	Unsent Outcome = 5
 )
 
 // Answer is what came of an [Attempt].

@@ -88,6 +88,22 @@ func (b *Batch) Hurry() {
 	b.start(time.Now())
 }
 
+// Withdraw gives back what waits for company or a request: the handler takes
+// nothing now.
+func (b *Batch) Withdraw() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.withdraw()
+}
+
+// withdraw is Withdraw for who holds mu.
+func (b *Batch) withdraw() {
+	for _, e := range b.waiting {
+		e.answer <- event.Answer{Outcome: event.Unsent}
+	}
+	b.waiting, b.bytes = nil, 0
+}
+
 // Close hurries, and closes idle connections. Those in use end with their request.
 func (b *Batch) Close() {
 	b.Hurry()
@@ -202,19 +218,25 @@ func pick(waiting []*element, most int) (batch, rest []*element) {
 	return batch, rest
 }
 
-// send makes the request of a batch and tells each its answer.
+// send makes the request of a batch and tells each its answer. One that asks for
+// a rest or a pause is for all that waits, too.
 func (b *Batch) send(ctx context.Context, batch []*element) {
 	began := time.Now()
 	answers := b.post(ctx, batch, began.Add(b.http.timeout))
 	took := time.Since(began)
-	b.mu.Lock()
-	b.running--
-	b.start(time.Now())
-	b.mu.Unlock()
+	over := false
 	for i, e := range batch {
 		answers[i].Took = took
+		over = over || answers[i].Rest > 0 || answers[i].Pause
 		e.answer <- answers[i]
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.running--
+	if over {
+		b.withdraw()
+	}
+	b.start(time.Now())
 }
 
 // sendBatch posts a batch once and returns the answer for each event.

@@ -522,3 +522,63 @@ func TestSignedBatch(t *testing.T) {
 	deliverAll(t, b, attempts(2)...)
 	verifyBoth(t, last.Load().Header, last.Load().body)
 }
+
+// TestBatchIsWithdrawn: what waits for company is given back, and what comes after
+// that waits anew.
+func TestBatchIsWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slowSender{began: time.Now()}
+		b := newBatch(t, BatchOptions{HTTPOptions: HTTPOptions{URL: "http://127.0.0.1:1"}, Max: 3, Wait: time.Minute, Requests: 1})
+		b.post = s.post
+		var all sync.WaitGroup
+		for i := range 2 {
+			all.Go(func() {
+				if a := b.Deliver(t.Context(), numbered(fmt.Sprint(i), "")); a.Outcome != event.Unsent {
+					t.Errorf("answer = %+v; want unsent", a)
+				}
+			})
+		}
+		<-time.After(time.Second)
+		b.Withdraw()
+		all.Wait()
+		b.Deliver(t.Context(), numbered("3", ""))
+		if got := strings.Join(s.log, " "); got != "1m1s:1" {
+			t.Errorf("requests: %s; want 1m1s:1", got)
+		}
+	})
+}
+
+// TestRestIsForWhatWaits for a request, too: none is made after an answer that
+// asks for a rest or a pause.
+func TestRestIsForWhatWaits(t *testing.T) {
+	for code, header := range map[int]string{503: "60", 410: ""} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			var requests atomic.Int32
+			release := make(chan struct{})
+			s, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				requests.Add(1)
+				<-release
+				if header != "" {
+					w.Header().Set("Retry-After", header)
+				}
+				w.WriteHeader(code)
+			})
+			b := newBatch(t, BatchOptions{HTTPOptions: HTTPOptions{URL: s.URL}, Max: 10, Requests: 1})
+			answers := make(chan event.Answer, 6)
+			for i, a := range attempts(6) {
+				go func() { answers <- b.Deliver(t.Context(), a) }()
+				until(t, "an event is taken", func() bool { return b.begun() == [2]int{i, 1} })
+			}
+			close(release)
+			unsent := 0
+			for range 6 {
+				if a := <-answers; a.Outcome == event.Unsent {
+					unsent++
+				}
+			}
+			if unsent != 5 || requests.Load() != 1 {
+				t.Errorf("%d unsent after %d requests; want 5 after one", unsent, requests.Load())
+			}
+		})
+	}
+}

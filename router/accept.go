@@ -235,7 +235,7 @@ func (r *Router) goOn(p *plan) {
 			continue
 		}
 		if kept := p.reserved[i]; kept != nil {
-			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery, p.Event), began: p.State.UpdatedAt}
+			t := &task{event: p.Event, payload: p.Payload, index: i, delivery: delivery, before: uncounted(delivery), began: p.State.UpdatedAt}
 			if !kept.begin(t) {
 				r.handBack([]*task{t}, stopping)
 			}
@@ -250,9 +250,9 @@ func (r *Router) goOn(p *plan) {
 }
 
 // uncounted returns the delivery of a new event as it was before its first
-// attempt was counted.
-func uncounted(d event.Delivery, e *event.Event) event.Delivery {
-	return event.Delivery{Handler: d.Handler, Route: d.Route, Status: event.Unprocessed, NextAttempt: e.CreatedAt}
+// attempt was counted, at the time when it was due.
+func uncounted(d event.Delivery) event.Delivery {
+	return event.Delivery{Handler: d.Handler, Route: d.Route, Status: event.Unprocessed, NextAttempt: d.FirstAttempt}
 }
 
 func planStatus(p *plan) event.Status {

@@ -127,6 +127,7 @@ func TestCountedAheadIsTakenBack(t *testing.T) {
 		"configured away": func(x *rig, _ *stalling) {
 			x.reload(router.Config{Routes: []router.Route{route("NONE", "other")}, Handlers: []router.Handler{handlerTo("other", newGate())}})
 		},
+		"polled": func(x *rig, _ *stalling) { x.reload(only(polled("h"))) },
 		"resting": func(x *rig, h *stalling) {
 			h.gate.answers <- event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Rest: time.Hour}
 		},
@@ -265,6 +266,40 @@ func TestFreeSlotsTakeWhatIsCountedAhead(t *testing.T) {
 		synctest.Wait()
 		if i := x.info("h"); i.InFlight != 2*slots || i.Queue != waiting-2*slots {
 			t.Errorf("%d in flight, %d waiting; want %d, %d", i.InFlight, i.Queue, 2*slots, waiting-2*slots)
+		}
+	})
+}
+
+// TestPushedBecomesPolled reloads a handler that has attempts counted ahead so that
+// it is polled: who claims gets all but those that have begun.
+func TestPushedBecomesPolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x, h := stalledRig(t)
+		x.reload(only(polled("h")))
+		for range slots {
+			h.gate.answers <- done
+		}
+		synctest.Wait()
+		if n := len(x.claim(event.ClaimOrder{Max: waiting})); n != waiting-slots {
+			t.Errorf("%d can be claimed; want %d", n, waiting-slots)
+		}
+	})
+}
+
+// TestTakenBackIsDueAsBefore: when it came, whatever the clock of its sender says.
+func TestTakenBackIsDueAsBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &company{over: make(chan struct{})}
+		x := newRig(t, only(handlerTo("h", c)))
+		synctest.Wait()
+		m, now := message("e1", "A", "{}"), time.Now()
+		m.CreatedAt = now.Add(time.Hour)
+		x.accept(m)
+		synctest.Wait()
+		x.pause("h", true)
+		synctest.Wait()
+		if d := x.find("e1").Deliveries[0]; d.Status != event.Unprocessed || !d.NextAttempt.Equal(now) {
+			t.Errorf("it is %s and due at %s; want UNPROCESSED, %s", d.Status, d.NextAttempt, now)
 		}
 	})
 }

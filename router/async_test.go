@@ -432,3 +432,28 @@ func TestClaimsAndAnswersAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestReleasedAfterAReload: an attempt that was pushed stays on record, though the
+// handler is polled by now.
+func TestReleasedAfterAReload(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &taker{}
+		x := newRig(t, only(async(h, 1, 10)))
+		x.accept(message("e1", "A", "{}"))
+		synctest.Wait()
+		x.reload(only(polled("h")))
+		for n := range 2 { // the second one is claimed
+			id := h.claim("e1")
+			if n > 0 {
+				id = x.claimOne("w").ID
+			}
+			rec, err := x.ReleaseClaim(context.Background(), id, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := rec.Deliveries[0]; d.Attempts != 1 || d.Uncharged != 1 {
+				t.Errorf("%d attempts, %d of them uncharged; want 1 and 1", d.Attempts, d.Uncharged)
+			}
+		}
+	})
+}

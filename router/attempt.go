@@ -80,10 +80,10 @@ func (r *Router) uncountStep(t *task, why string, now time.Time) *step {
 }
 
 // work makes attempts, one after the other, as long as there is one for its slot.
-func (d *dispatcher) work(t *task) {
+func (d *dispatcher) work(h *Handler, t *task) {
 	for t != nil {
-		d.attempt(d.configured(), t)
-		t = d.next(t)
+		d.attempt(h, t)
+		h, t = d.next(t)
 	}
 }
 
@@ -93,20 +93,31 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 		Number: t.delivery.Attempts, Generation: t.delivery.Generation,
 		ClaimID: d.claimOf(h, t), Alone: t.delivery.Interruptions > 0,
 	})
-	d.heed(&a)
+	if a.Outcome == event.Unsent {
+		d.unsent(t)
+		return
+	}
+	d.heed(t, &a)
 	d.conclude(&outcome{handler: h, task: t, answer: a})
 }
 
-// heed takes in what an answer says of the handler.
-func (d *dispatcher) heed(a *event.Answer) {
-	d.record(a)
-	if a.Silent {
-		return
-	}
+// unsent hands back an attempt that has a slot and was not made.
+func (d *dispatcher) unsent(t *task) {
+	d.mu.Lock()
+	d.counting++ // until it is handed back
+	d.bytes += len(t.payload)
+	d.mu.Unlock()
+	d.handBack([]*task{t}, closedOff)
+}
+
+// heed takes in what an answer says of the handler. A rest is for all that share
+// the answer: the slot of none is to be handed on before it is known.
+func (d *dispatcher) heed(t *task, a *event.Answer) {
+	d.record(t, a)
 	if a.Rest > 0 {
 		d.restUntil(clock().Add(a.Rest))
 	}
-	if a.Pause {
+	if a.Pause && !a.Silent {
 		d.pauseGone()
 	}
 }

@@ -42,11 +42,11 @@ func TestSilentAnswers(t *testing.T) {
 		if i, calls := x.info("h"), count(); calls != 30 || i.BreakerUntil.IsZero() {
 			t.Errorf("%d events failed in three requests, breaker open until %s; want 30 and open", calls, i.BreakerUntil)
 		}
-		silent := event.Answer{Outcome: event.Never, Reason: event.Gone, Pause: true, Rest: time.Hour, Silent: true}
+		silent := event.Answer{Outcome: event.Never, Reason: event.Gone, Pause: true, Silent: true}
 		y := newRig(t, only(handlerTo("h", &script{answers: []event.Answer{silent}})))
 		y.accept(message("e1", "A", "{}"))
 		synctest.Wait()
-		if i := y.info("h"); i.Paused || !i.RestUntil.IsZero() {
+		if i := y.info("h"); i.Paused {
 			t.Errorf("after a silent answer the handler is %+v; want it at work", i)
 		}
 	})
@@ -122,6 +122,60 @@ func TestBytesInSlots(t *testing.T) {
 		}
 		if n := x.store.Counts()[event.Inbound][event.Completed]; n != 20 {
 			t.Errorf("%d are COMPLETED; want 20", n)
+		}
+	})
+}
+
+// company holds attempts until they are withdrawn.
+type company struct {
+	mu    sync.Mutex
+	over  chan struct{}
+	calls int
+}
+
+func (c *company) Withdraw() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	close(c.over)
+	c.over = make(chan struct{})
+}
+
+func (c *company) Deliver(ctx context.Context, _ *event.Attempt) event.Answer {
+	c.mu.Lock()
+	c.calls++
+	over := c.over
+	c.mu.Unlock()
+	select {
+	case <-over:
+		return event.Answer{Outcome: event.Unsent}
+	case <-ctx.Done():
+		return abandoned
+	}
+}
+
+// TestWhatWaitsForCompanyIsWithdrawn when its handler takes nothing any more: no
+// attempt is counted, and it begins again when the handler does.
+func TestWhatWaitsForCompanyIsWithdrawn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &company{over: make(chan struct{})}
+		x := newRig(t, only(withConcurrency(handlerTo("h", c), 10)))
+		synctest.Wait()
+		x.accept(batchOf(5)...)
+		synctest.Wait()
+		x.pause("h", true)
+		advance(time.Minute)
+		for _, rec := range x.all() {
+			if d := rec.Deliveries[0]; d.Status != event.Unprocessed || d.Attempts != 0 || !d.FirstAttempt.IsZero() {
+				t.Errorf("%s is %s with %d attempts; want UNPROCESSED with none", rec.ID, d.Status, d.Attempts)
+			}
+		}
+		if i := x.info("h"); c.calls != 5 || i.InFlight != 0 {
+			t.Errorf("%d began and %d are in flight; want 5, 0", c.calls, i.InFlight)
+		}
+		x.pause("h", false)
+		synctest.Wait()
+		if i := x.info("h"); c.calls != 10 || i.InFlight != 5 {
+			t.Errorf("after the pause %d began and %d are in flight; want 10, 5", c.calls, i.InFlight)
 		}
 	})
 }

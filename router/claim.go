@@ -247,8 +247,7 @@ func (r *Router) ExtendClaim(ctx context.Context, id, by string, lease time.Dura
 // record, but is not charged.
 func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record, error) {
 	return r.onClaim(ctx, id, func(rec *event.Record, t *task) error {
-		h := r.claimHandler(t.delivery.Handler, by)
-		by := h.Service
+		by := r.claimHandler(t.delivery.Handler, by).Service
 		now := clock()
 		err := r.commitOne(ctx, now, newStep(t.event, func(s *event.State) (*event.Effects, error) {
 			d, err := held(s, t, rec)
@@ -256,7 +255,7 @@ func (r *Router) ReleaseClaim(ctx context.Context, id, by string) (event.Record,
 				return nil, err
 			}
 			var e event.Entry
-			*d, e = released(*d, by, h.polled(), now)
+			*d, e = released(*d, by, pulled(rec, d), now)
 			s.Timeline, s.UpdatedBy, s.UpdatedAt = append(s.Timeline, e), by, now
 			return nil, nil
 		}))

@@ -82,13 +82,29 @@ func holder(rec *event.Record, index int) string {
 
 // claimedAt returns when the attempt of a claim began.
 func claimedAt(rec *event.Record, d *event.Delivery) time.Time {
+	if e := beginning(rec, d); e != nil {
+		return e.At
+	}
+	return rec.UpdatedAt
+}
+
+// pulled reports whether the attempt of a claim was claimed and not pushed, however
+// its handler is configured by now: only then the timeline says by whom.
+func pulled(rec *event.Record, d *event.Delivery) bool {
+	e := beginning(rec, d)
+	return e != nil && e.Detail != ""
+}
+
+// beginning returns the entry of the timeline with which the attempt of a claim
+// began; nil when it is not known.
+func beginning(rec *event.Record, d *event.Delivery) *event.Entry {
 	for i := len(rec.Timeline) - 1; i >= 0; i-- {
 		e := &rec.Timeline[i]
 		if e.Status == event.InProgress && e.Handler == d.Handler && e.Attempt == d.Attempts && e.Code == 0 { // with one it is an answer
-			return e.At
+			return e
 		}
 	}
-	return rec.UpdatedAt
+	return nil
 }
 
 // errMoved: something happened to the event between its reading and the step.

@@ -20,6 +20,7 @@ type task struct {
 	delivery event.Delivery // as it was last read or written
 	before   event.Delivery // as it was before the attempt was counted
 	began    time.Time      // when it was counted
+	closed   int            // how often the handler had been closed off when it took its slot
 }
 
 // dispatcher takes what is due for one handler whenever there is room.
@@ -73,6 +74,8 @@ type dispatcher struct {
 	health  health
 	unwatch context.CancelFunc // ends the probes; nil without
 	ramp    ramp
+	closes  int // how often it was closed off
+	earlier int // of running: what began before it was closed off last
 	started bool
 	fair    fair
 	limiter *rate.Limiter // nil without a limit
@@ -138,11 +141,9 @@ func (d *dispatcher) room(now time.Time) int {
 	if d.handler.polled() || d.roomBytes() <= 0 {
 		return 0
 	}
-	if d.breaker.trial(now) {
-		return d.allowed(d.entrusted(1-d.taken()), now)
-	}
-	if d.ramp > 0 {
-		return d.allowed(d.entrusted(d.ramp.slots(d.handler.Concurrency)-d.taken()), now)
+	if gentle := d.gentle(now); gentle > 0 {
+		n := min(gentle-d.taken()+d.earlier, d.handler.Concurrency-d.taken())
+		return d.allowed(d.entrusted(n), now)
 	}
 	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
 }
@@ -193,6 +194,10 @@ func (d *dispatcher) young(now time.Time) bool {
 func (d *dispatcher) open(now time.Time) bool {
 	return !d.retired && d.paused == "" && !now.Before(d.rest) && !d.breaker.open(now) && d.health.well() && !d.router.quitting()
 }
+
+// pushes reports whether attempts may begin now that nobody claims: what is counted
+// for a handler that is polled since has no slot to come. The caller holds mu.
+func (d *dispatcher) pushes(now time.Time) bool { return d.open(now) && !d.handler.polled() }
 
 // reserve makes room for the attempt of an event that is about to be stored, if
 // nothing has been due for long that it would overtake.
@@ -276,7 +281,7 @@ func (d *dispatcher) begin(t *task) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.counting--
-	open := d.open(time.Now())
+	open := d.pushes(time.Now())
 	if open && d.running < d.handler.Concurrency {
 		d.bytes -= len(t.payload)
 		d.spend(1)
@@ -297,29 +302,35 @@ func (d *dispatcher) begin(t *task) bool {
 // run takes a slot for an attempt. The caller holds mu.
 func (d *dispatcher) run(t *task) {
 	d.running++
+	t.closed = d.closes
 	d.carried += len(t.payload)
-	d.router.running.Go(func() { d.work(t) })
+	h := d.handler // a reload may leave none that anything is handed to
+	d.router.running.Go(func() { d.work(h, t) })
 }
 
-// next returns what the slot of an attempt that has ended is for now, nil when
-// it is given back.
-func (d *dispatcher) next(ended *task) *task {
+// next returns what the slot of an attempt that has ended is for now, and the
+// handler as it is configured; nil when the slot is given back.
+func (d *dispatcher) next(ended *task) (*Handler, *task) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	d.flow.count(now)
 	d.carried -= len(ended.payload)
-	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.open(now) {
+	if ended.closed != d.closes {
+		d.earlier--
+	}
+	if len(d.ahead) > 0 && d.running <= d.handler.Concurrency && d.pushes(now) {
 		t := d.first()
+		t.closed = d.closes
 		d.carried += len(t.payload)
-		return t
+		return d.handler, t
 	}
 	d.running--
 	if len(d.ahead) > 0 {
 		d.signal() // to be handed back, or begun if the handler takes again by then
 	}
 	d.freed(now)
-	return nil
+	return nil, nil
 }
 
 // first takes the attempt that was counted ahead first, of which there is one.
@@ -340,6 +351,9 @@ func (d *dispatcher) setPaused(ctx context.Context, reason string) error {
 	defer d.switching.Unlock()
 	d.mu.Lock()
 	d.paused = reason
+	if reason == "" {
+		d.ramp = 0
+	}
 	d.signal()
 	d.mu.Unlock()
 	return d.router.store.SetPaused(context.WithoutCancel(ctx), "handler", d.name, reason)

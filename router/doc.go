@@ -21,13 +21,15 @@
 // # Reading order
 //
 // router.go (start, stop, reload), accept.go (acceptance), table.go and when.go
-// (which route), remember.go and working.go (working data), expiry.go,
-// dispatcher.go and bytes.go (a handler's slots and room), fill.go (taking what
-// is due), flow.go (how many attempts are counted ahead), pace.go (when a source
-// waits), attempt.go (one execution), outcome.go (storing what came of it),
-// settle.go (the pure decision what an answer means), step.go (how a change is
-// stored and told), deadletter.go, operate.go (what people ask for), redrives.go
-// and jobs.go (redrives of many events), recover.go (after a crash), reconcile.go
-// (after a reload), claim.go and lease.go (services that poll), async.go (handlers that
-// take an event over).
+// (which route), remember.go and working.go (working data), expiry.go, fit.go
+// (schemas), order.go (order keys), dispatcher.go and bytes.go (a handler's slots
+// and room), ramp.go and health.go (what closes it off, and its return), fill.go
+// (taking what is due), fair.go (fresh ones beside retries), flow.go (how many
+// attempts are counted ahead), pace.go (when a source waits), attempt.go (one
+// execution), outcome.go (storing what came of it), settle.go (the pure decision
+// what an answer means), step.go (how a change is stored and told), deadletter.go,
+// operate.go (what people ask for), redrives.go and jobs.go (redrives of many
+// events), recover.go (after a crash), reconcile.go (after a reload), claim.go,
+// claimed.go and lease.go (services that poll), async.go (handlers that take an
+// event over).
 package router

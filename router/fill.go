@@ -10,6 +10,9 @@ import (
 // stopping is why what is counted is not sent at the end.
 const stopping = "eventd is stopping"
 
+// closedOff is why what is counted is not sent before.
+const closedOff = "the handler is paused, resting, failing, not well, configured away or polled"
+
 // loop takes what is due until the router or the handler ends.
 func (d *dispatcher) loop() {
 	defer d.close()
@@ -55,7 +58,7 @@ func (d *dispatcher) step() bool {
 	now := time.Now()
 	back, n := d.look(now)
 	if len(back) > 0 {
-		d.handBack(back, "the handler is paused, resting, failing, not well or configured away")
+		d.handBack(back, closedOff)
 		return true
 	}
 	return n > 0 && d.fill(n)
@@ -67,7 +70,10 @@ func (d *dispatcher) look(now time.Time) (back []*task, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.router.alarm.Set(d.name, d.reopens(now)) // each time: it knows the soonest time only
-	if !d.open(now) {
+	if !d.pushes(now) {
+		if x, ok := d.handler.Deliverer.(interface{ Withdraw() }); ok {
+			x.Withdraw()
+		}
 		return d.takeBack(), 0
 	}
 	for len(d.ahead) > 0 && d.running < d.handler.Concurrency { // more slots, or a stop that is over already

@@ -95,7 +95,8 @@ func (t *table) schemaOf(route string) Checker {
 }
 
 // unverified reports whether an event is a message whose signature was not
-// right: it stands as it came, and nothing that it says of itself was believed.
+// right: it stands as it came, and nothing that it says of itself was believed. Of
+// one that was cancelled nobody knows any more: it may be.
 func unverified(rec *event.Record) bool {
-	return rec.Reason == event.Invalid && rec.MessageType == "" && len(rec.Deliveries) == 0
+	return rec.Reason != event.Undecodable && rec.MessageType == "" && len(rec.Deliveries) == 0
 }

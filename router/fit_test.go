@@ -219,11 +219,19 @@ func TestUnverifiedIsNotRouted(t *testing.T) {
 		forged := message("f", "", "{}")
 		forged.Problem, forged.Detail = event.Invalid, "the signature is not right"
 		x.accept(forged)
-		for _, o := range []event.RedriveOrder{{}, {Payload: []byte("{}")}} {
-			if _, err := x.redrive("f", o); !errors.Is(err, event.ErrConflict) || !strings.Contains(err.Error(), "signature") {
-				t.Errorf("redrive %+v: %v; want a conflict that speaks of the signature", o, err)
+		refuse := func() {
+			t.Helper()
+			for _, o := range []event.RedriveOrder{{}, {Payload: []byte("{}")}} {
+				if _, err := x.redrive("f", o); !errors.Is(err, event.ErrConflict) || !strings.Contains(err.Error(), "signature") {
+					t.Errorf("redrive %+v: %v; want a conflict that speaks of the signature", o, err)
+				}
 			}
 		}
+		refuse()
+		if _, err := x.Cancel(context.Background(), x.find("f").Seq, event.CancelOrder{}); err != nil {
+			t.Fatal(err)
+		}
+		refuse()
 		if _, err := x.redrive("f", event.RedriveOrder{Handler: "h"}); err != nil {
 			t.Fatal(err)
 		}

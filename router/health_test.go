@@ -208,3 +208,100 @@ func TestReturningHandlerBeginsGently(t *testing.T) {
 		})
 	}
 }
+
+// rested returns a handler with all its slots in a long attempt but one, that was
+// asked to rest and takes again since, with plenty waiting for it.
+func rested(t *testing.T, slots int) (*rig, *gate) {
+	t.Helper()
+	g := newGate()
+	x := newRig(t, only(withPolicy(withConcurrency(handlerTo("h", g), slots), late)))
+	synctest.Wait()
+	x.accept(batchOf(4 * slots)...)
+	for range slots {
+		g.next(t)
+	}
+	g.answers <- event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Rest: time.Minute}
+	advance(59 * time.Second)
+	return x, g
+}
+
+// TestResumeEndsTheGentleReturn: who resumes a handler gives it all of its
+// concurrency back at once.
+func TestResumeEndsTheGentleReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots = 8
+		x, g := rested(t, slots)
+		defer x.stop(time.Millisecond)
+		for range slots - 1 {
+			g.answers <- done
+		}
+		x.pause("h", true)
+		advance(2 * time.Second)
+		x.pause("h", false)
+		for range slots {
+			g.next(t)
+		}
+		if i := x.info("h"); i.InFlight != slots || i.Ramp != 0 {
+			t.Errorf("%d attempts run, ramp %d; want %d, 0", i.InFlight, i.Ramp, slots)
+		}
+	})
+}
+
+// TestGentleReturnBesideLongAttempts: what began before the handler was closed off,
+// and still runs, is not waited for, and says nothing of how the handler is now.
+func TestGentleReturnBesideLongAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const slots = 8
+		long := make(chan struct{})
+		var mu sync.Mutex
+		calls, released := 0, make(chan struct{})
+		d := deliver(func(context.Context, *event.Attempt) event.Answer {
+			mu.Lock()
+			calls++
+			n := calls
+			mu.Unlock()
+			switch {
+			case n < slots-1:
+				<-long
+			case n == slots-1:
+				return event.Answer{Outcome: event.Again, Reason: event.HTTPStatus(503), Rest: time.Minute}
+			default:
+				<-released
+			}
+			return done
+		})
+		x := newRig(t, only(withPolicy(withConcurrency(handlerTo("h", d), slots), late)))
+		synctest.Wait()
+		x.accept(batchOf(slots - 1)...)
+		synctest.Wait()
+		x.accept(batchOf(4 * slots)...)
+		expect := func(when string, fresh, ramp int) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if i := x.info("h"); calls-(slots-1) != fresh || i.Ramp != ramp {
+				t.Errorf("%s %d have begun, ramp %d; want %d, %d", when, calls-(slots-1), i.Ramp, fresh, ramp)
+			}
+		}
+		expect("in the rest", 0, 1)
+		advance(time.Minute)
+		expect("after the rest", 1, 1)
+		select {
+		case released <- struct{}{}:
+		case <-time.After(time.Second):
+			t.Error("none has begun")
+		}
+		expect("after one that ended well", 3, 2)
+		for range 3 { // of those that are long
+			long <- struct{}{}
+		}
+		expect("after three long ones", 3, 2)
+		close(released)
+		close(long)
+		advance(time.Hour)
+		if n := x.store.Counts()[event.Inbound][event.Completed]; n != 4*slots {
+			t.Errorf("%d are COMPLETED; want %d", n, 4*slots)
+		}
+	})
+}

@@ -62,7 +62,7 @@ func (d *dispatcher) reopens(now time.Time) time.Time {
 }
 
 // record lets the breaker and the ramp know what came of an attempt.
-func (d *dispatcher) record(a *event.Answer) {
+func (d *dispatcher) record(t *task, a *event.Answer) {
 	failed := a.Outcome == event.Again && !a.Uncharged
 	if a.Reason == event.Interrupted {
 		return // says nothing of the handler
@@ -72,7 +72,7 @@ func (d *dispatcher) record(a *event.Answer) {
 	c, now := d.handler.Breaker, time.Now()
 	changed := c != nil && !a.Silent && d.breaker.record(failed, c, now)
 	if a.Outcome != event.Again {
-		d.endedWell(now)
+		d.endedWell(t, now)
 	}
 	if !changed {
 		return

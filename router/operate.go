@@ -49,7 +49,7 @@ func (r *Router) targets(ctx context.Context, rec *event.Record, o *event.Redriv
 		d.targets, err = r.refused(ctx, rec, o)
 		return d, err
 	case unverified(rec):
-		return d, fmt.Errorf("its signature was not right, so it is redriven only to a handler that is named: %w", event.ErrConflict)
+		return d, fmt.Errorf("its signature was not right, or it was cancelled and that is not known any more, so it is redriven only to a handler that is named: %w", event.ErrConflict)
 	case o.Payload != nil:
 		d = r.live.Load().match(&event.Message{Event: rec.Event, Payload: o.Payload}, r.newMemory(ctx))
 	default:

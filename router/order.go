@@ -85,9 +85,13 @@ func (t *target) lead(d event.Delivery) event.Delivery {
 func cutDetail(text string) string { return text[:min(len(text), event.MaxDetail)] }
 
 // isRefused reports whether a delivery is one that its route did not make, as its
-// payload did not fit, or its order was not known.
+// payload did not fit, or its order was not known; or may be one, as it was
+// cancelled before any attempt.
 func isRefused(d event.Delivery) bool {
-	return d.Status == event.Error && d.Reason == event.Invalid && !d.Ordered()
+	if d.Ordered() {
+		return false
+	}
+	return d.Status == event.Error && d.Reason == event.Invalid || d.Reason == event.Cancelled && d.Attempts == 0
 }
 
 // refused returns where the deliveries of an event go that were refused: in which
@@ -226,6 +230,12 @@ func (d *dispatcher) keep(now time.Time) bool {
 	}
 	d.counting++
 	return true
+}
+
+// waited reports whether something waits for the handler, due or not.
+func (d *dispatcher) waited() bool {
+	fresh, retries := d.router.store.Waiting(d.name)
+	return fresh+retries > 0
 }
 
 // inherit lets the next of an order key begin, or gives his slot back. err is why

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,8 @@ import (
 	"github.com/eventd-io/eventd/event"
 	"github.com/eventd-io/eventd/retry"
 	"github.com/eventd-io/eventd/router"
+	"github.com/eventd-io/eventd/storage"
+	"github.com/rs/zerolog"
 )
 
 // inOrder is a configuration in which everything goes to one handler, ordered by
@@ -314,6 +317,9 @@ func TestKeyThatCannotBeFound(t *testing.T) {
 				t.Errorf("%s is %s with key %q; want COMPLETED, %q", id, rec.Status, rec.Deliveries[0].OrderKey, want)
 			}
 		}
+		if _, err := x.Cancel(context.Background(), rec.Seq, event.CancelOrder{}); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := x.redrive("none", event.RedriveOrder{}); !errors.Is(err, event.ErrConflict) || !strings.Contains(err.Error(), "no such key: k") {
 			t.Errorf("redrive: %v; want a conflict that says why", err)
 		}
@@ -354,6 +360,56 @@ func TestLongKeysAreCut(t *testing.T) {
 		}
 		if key := x.find("1").Deliveries[0].OrderKey; len(key) > event.MaxOrderKey {
 			t.Errorf("the key has %d bytes; want at most %d", len(key), event.MaxOrderKey)
+		}
+	})
+}
+
+// hasty is a store that notes how long its commits may wait for others.
+type hasty struct {
+	prompt
+	mu       sync.Mutex
+	patience []time.Duration
+}
+
+func (h *hasty) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
+	h.mu.Lock()
+	h.patience = append(h.patience, patience)
+	h.mu.Unlock()
+	return h.prompt.UpdateWithin(ctx, patience, updates...)
+}
+
+// TestNextOfAKeyIsNotKeptWaiting for a commit to share, though the handler has room
+// for many others.
+func TestNextOfAKeyIsNotKeptWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, err := storage.Open(storage.Options{Path: filepath.Join(t.TempDir(), "eventd.db")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, h := newGate(), &hasty{prompt: prompt{db}}
+		r, err := router.New(router.Options{Service: "S", Store: h, Observer: noObserver{}, Log: zerolog.Nop()}, inOrder(withConcurrency(handlerTo("h", g), 64), event.Block))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &rig{Router: r, t: t, store: db}
+		defer x.close()
+		if err := r.Start(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		x.accept(keyed("a1", "a"), keyed("a2", "a"))
+		for _, waits := range []bool{false, true} { // nothing comes after the last one
+			g.next(t)
+			synctest.Wait()
+			h.mu.Lock()
+			h.patience = nil
+			h.mu.Unlock()
+			g.answers <- done
+			synctest.Wait()
+			h.mu.Lock()
+			if len(h.patience) == 0 || (h.patience[0] > 0) != waits {
+				t.Errorf("an outcome may wait %v; want that it may: %t", h.patience, waits)
+			}
+			h.mu.Unlock()
 		}
 	})
 }

@@ -82,8 +82,8 @@ func (r *Router) settle(list []*outcome, patience time.Duration) error {
 		r.decide(o, now)
 		steps[i] = o.step
 		r.bequeath(o, now)
-		if len(o.plans) > 0 {
-			patience = 0 // follow-ups are on their way
+		if len(o.plans) > 0 || patience > 0 && o.heir != nil && o.heir.dispatcher.waited() {
+			patience = 0 // follow-ups are on their way, or the next of an order key waits for it
 		}
 	}
 	err := r.commitWithin(context.WithoutCancel(r.attempts), patience, now, steps...)

@@ -90,6 +90,8 @@ type Store interface {
 // Deliverer makes one attempt. It never fails: the answer says all. When ctx
 // ends the attempt must end soon after. One that holds attempts back for others
 // to come has a method Hurry(), which is called when no more will.
+// One whose Deliver may wait before it sends has a method Withdraw(), which is
+// called when nothing may be sent for now: what waits is then [event.Unsent].
 type Deliverer interface {
 	Deliver(ctx context.Context, a *event.Attempt) event.Answer
 }

@@ -8,12 +8,14 @@ import "time"
 // 0 is the end of it. Who resumes a paused handler has decided otherwise.
 type ramp int
 
-// slots returns how many attempts may run of those that are allowed otherwise.
-func (r ramp) slots(allowed int) int {
-	if r == 0 {
-		return allowed
+// gentle returns how many attempts may run at a handler that was closed off, beside
+// those that began before: one of these may take long, and nobody waits for it. 0
+// is for as many as ever. The caller holds mu.
+func (d *dispatcher) gentle(now time.Time) int {
+	if d.breaker.trial(now) {
+		return 1
 	}
-	return min(int(r), allowed)
+	return int(d.ramp)
 }
 
 // grow takes in an attempt that ended well.
@@ -29,6 +31,8 @@ func (r *ramp) grow(concurrency int) {
 // closeOff notes that the handler takes nothing for a time: it is to begin gently
 // after it. The caller holds mu.
 func (d *dispatcher) closeOff() {
+	d.closes++
+	d.earlier = d.running
 	if d.handler.Concurrency > 1 {
 		d.ramp = 1
 	}
@@ -36,8 +40,8 @@ func (d *dispatcher) closeOff() {
 
 // endedWell lets more run beside it. What began before the handler was closed off
 // says nothing of how it is after that. The caller holds mu.
-func (d *dispatcher) endedWell(now time.Time) {
-	if d.ramp > 0 && d.open(now) {
+func (d *dispatcher) endedWell(t *task, now time.Time) {
+	if d.ramp > 0 && t.closed == d.closes && d.open(now) {
 		d.ramp.grow(d.handler.Concurrency)
 	}
 }

@@ -108,12 +108,12 @@ func interrupted(d event.Delivery, p retry.Policy, now time.Time, chance float64
 
 // released takes back a claim as if it had not been made. The attempt of one that
 // was pushed stays on record, as it was executed: another has another number.
-func released(d event.Delivery, by string, polled bool, now time.Time) (event.Delivery, event.Entry) {
+func released(d event.Delivery, by string, pulled bool, now time.Time) (event.Delivery, event.Entry) {
 	e := event.Entry{
 		At: now, Status: event.Unprocessed, Attempt: d.Attempts, Handler: d.Handler,
 		Detail: "released by " + by + " and not counted",
 	}
-	if polled {
+	if pulled {
 		d.Attempts--
 	} else {
 		d.Uncharged++
