@@ -184,3 +184,20 @@ func TestWaitNoMore(t *testing.T) {
 		t.Errorf("in the reserve: %v", err)
 	}
 }
+
+// TestSwitchesOnAReadOnlyDisk: what people and sources can do without is refused
+// rather than kept waiting.
+func TestSwitchesOnAReadOnlyDisk(t *testing.T) {
+	db := openTest(t, storePath(t), func(o *Options) { o.readOnly = func(*os.File) bool { return true } })
+	for name, call := range map[string]func() error{
+		"pause":         func() error { return db.SetPaused(ctx, "source", "s", "manual") },
+		"resume":        func() error { return db.SetPaused(ctx, "source", "s", "") },
+		"save position": func() error { return db.SavePosition(ctx, "s", event.Position{Stream: "S", Sequence: 1}) },
+	} {
+		within(t, name, func() {
+			if err := call(); !errors.Is(err, ErrFull) {
+				t.Errorf("%s: %v; want %v", name, err, ErrFull)
+			}
+		})
+	}
+}
