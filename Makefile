@@ -35,7 +35,7 @@ polling: ## 8 claimers that vanish, 50,000 events, a kill of the daemon; then ho
 	EVENTD_POLLING_EVENTS=50000 EVENTD_WAKEUPS=1000 $(GO) test -count=1 -timeout 20m -run 'TestPolling|TestWakeUp' -v ./cmd/eventd
 
 small-disk: ## a file system of 16 MiB that fills again and again under load (needs the right to mount)
-	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run "TestSmallDisk|TestReadOnlyDisk" -v ./cmd/eventd
+	EVENTD_SMALL_DISK=10 $(GO) test -count=1 -timeout 15m -run "TestSmallDisk|ReadOnlyDisk" -v ./cmd/eventd
 
 query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage

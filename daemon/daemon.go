@@ -190,7 +190,7 @@ func isGlob(s string) bool {
 	return false
 }
 
-func (d *Daemon) startStore(_ context.Context, c *config.Config) (err error) {
+func (d *Daemon) startStore(ctx context.Context, c *config.Config) (err error) {
 	d.store, err = storage.Open(storage.Options{
 		Path: filepath.Join(c.DataDir, StoreFile), LockTimeout: c.Store.LockTimeout,
 		DedupeWindow: dedupeWindow(c), Log: d.log, Observer: d.metrics,
@@ -199,7 +199,9 @@ func (d *Daemon) startStore(_ context.Context, c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	d.onStop("store", func(context.Context) error { return d.store.Close() })
+	// A start or a reload may wait for space in the store when the end comes.
+	release := context.AfterFunc(ctx, d.hurry)
+	d.onStop("store", func(context.Context) error { release(); return d.store.Close() })
 	return nil
 }
 
@@ -258,10 +260,22 @@ func (d *Daemon) startOutbox(context.Context, *config.Config) error {
 // stageGrace is how long a part may take to stop when it is not told otherwise.
 const stageGrace = 5 * time.Second
 
+// hurry lets nothing wait for space in a store that is full already: what makes
+// some may be stopped before.
+func (d *Daemon) hurry() {
+	if d.store.Full() != "" {
+		d.store.WaitNoMore()
+	}
+}
+
 // stop stops what was started, in reverse order. The router has the configured
-// time to finish the attempts that run.
+// time to finish the attempts that run. A part that is not through in its time may
+// wait for space in the store, which then is waited for no more.
 func (d *Daemon) stop() {
 	d.stopping.Store(true)
+	if d.store != nil {
+		d.hurry()
+	}
 	for i := len(d.stages) - 1; i >= 0; i-- {
 		s := d.stages[i]
 		grace := stageGrace
@@ -269,9 +283,11 @@ func (d *Daemon) stop() {
 			grace = d.config.Load().ShutdownTimeout
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), grace)
+		release := context.AfterFunc(ctx, d.store.WaitNoMore)
 		if err := s.stop(ctx); err != nil {
 			d.log.Warn().Err(err).Str("part", s.name).Msg("did not stop cleanly")
 		}
+		release()
 		cancel()
 	}
 	d.stages = nil

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/config"
+	"github.com/eventd-io/eventd/event"
 )
 
 // errRestart: the new configuration changes what only a restart can.
@@ -15,8 +16,11 @@ var errRestart = errors.New("needs a restart")
 
 // Reload reads the configuration file and puts it in force. Everything that
 // can fail is done before anything that runs is touched: after an error the old
-// configuration goes on.
+// configuration goes on. [event.ErrUnavailable] before everything is started.
 func (d *Daemon) Reload(ctx context.Context) error {
+	if !d.up.Load() { // what is to be started would put the old configuration in force again
+		return fmt.Errorf("eventd is starting: %w", event.ErrUnavailable)
+	}
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
 	err := d.reload(ctx)

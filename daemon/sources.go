@@ -13,8 +13,12 @@ import (
 	"github.com/eventd-io/eventd/queue"
 )
 
-// sources are the sources that run, by name.
+// sources are the sources that run, by name. Whoever changes them, or one of them,
+// holds switching, also while he waits for the store or for the end of a source;
+// those who look at them need only mu, which nobody holds for long.
 type sources struct {
+	switching sync.Mutex
+
 	mu   sync.Mutex
 	list map[string]*runningSource
 }
@@ -89,16 +93,23 @@ func translateSources(c *config.Config) (map[string]wantedSource, error) {
 // applySources starts what is new, ends what is gone, and restarts what changed.
 // What messages have to stand changes while a source runs.
 func (d *Daemon) applySources(wanted map[string]wantedSource) {
+	d.sources.switching.Lock()
+	defer d.sources.switching.Unlock()
+	running := d.runningSources()
+	for name, s := range running {
+		if w, ok := wanted[name]; !ok || w.options != s.options {
+			s.end()
+		} else {
+			delete(running, name)
+		}
+	}
 	d.sources.mu.Lock()
 	defer d.sources.mu.Unlock()
 	if d.sources.list == nil {
 		d.sources.list = make(map[string]*runningSource)
 	}
-	for name, s := range d.sources.list {
-		if w, ok := wanted[name]; !ok || w.options != s.options {
-			s.end()
-			delete(d.sources.list, name)
-		}
+	for name := range running {
+		delete(d.sources.list, name)
 	}
 	for name, w := range wanted {
 		if s := d.sources.list[name]; s != nil {
@@ -128,15 +139,27 @@ func (d *Daemon) runSource(w wantedSource) *runningSource {
 }
 
 func (d *Daemon) endSources() {
-	d.sources.mu.Lock()
-	defer d.sources.mu.Unlock()
-	for _, s := range d.sources.list {
+	d.sources.switching.Lock()
+	defer d.sources.switching.Unlock()
+	running := d.runningSources()
+	for _, s := range running {
 		s.cancel()
 	}
-	for _, s := range d.sources.list {
+	for _, s := range running {
 		<-s.done
 	}
+	d.sources.mu.Lock()
+	defer d.sources.mu.Unlock()
 	d.sources.list = nil
+}
+
+// runningSources returns a copy of the list.
+func (d *Daemon) runningSources() map[string]*runningSource {
+	d.sources.mu.Lock()
+	defer d.sources.mu.Unlock()
+	list := make(map[string]*runningSource, len(d.sources.list))
+	maps.Copy(list, d.sources.list)
+	return list
 }
 
 func (d *Daemon) sourceInfos() []event.SourceInfo {
@@ -150,11 +173,12 @@ func (d *Daemon) sourceInfos() []event.SourceInfo {
 }
 
 // SetSourcePaused pauses a source, over restarts, until it is resumed. What it
-// has pulled is still accepted. Errors: [event.ErrNotFound].
+// has pulled is still accepted. Errors: [event.ErrNotFound]; [event.ErrUnavailable]
+// when the store has no space for it.
 func (d *Daemon) SetSourcePaused(ctx context.Context, name string, paused bool) error {
-	d.sources.mu.Lock()
-	defer d.sources.mu.Unlock()
-	s := d.sources.list[name]
+	d.sources.switching.Lock()
+	defer d.sources.switching.Unlock()
+	s := d.runningSources()[name]
 	if s == nil {
 		return fmt.Errorf("source %q: %w", name, event.ErrNotFound)
 	}

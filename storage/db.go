@@ -90,9 +90,10 @@ type DB struct {
 	operations chan *operation
 	group      []*operation // the writer's, reused
 	postponed  []*operation // the writer's: there was no space for them…
-	stalled    bool         // …nor for any other
 	wanted     atomic.Int64 // what the largest of postponed takes, in bytes
 	lined      bool         // the writer's: something is, or was, ordered
+	stalls     int          // …nor for any other, so many times in a row
+	impatient  atomic.Bool  // nothing is to wait for space any more
 	arena      arena        // the writer's
 	patience   *time.Timer  // the writer's
 	closing    chan struct{}

@@ -54,7 +54,7 @@ type position struct {
 }
 
 // SavePosition keeps the stream position up to which everything a source has
-// to receive is stored.
+// to receive is stored. [ErrFull] when there is no space for it.
 func (db *DB) SavePosition(ctx context.Context, source string, p event.Position) error {
 	if err := checkKey(source); err != nil {
 		return fmt.Errorf("save position: %w", err)
@@ -63,7 +63,7 @@ func (db *DB) SavePosition(ctx context.Context, source string, p event.Position)
 	if err != nil {
 		return err
 	}
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.try(ctx, len(source)+len(v), func(t *transaction) error {
 		return t.tx.Bucket(bucketSources).Put([]byte(source), sealed(v))
 	})
 }
@@ -86,13 +86,14 @@ func (db *DB) LastPosition(source string) (p event.Position) {
 }
 
 // SetPaused keeps why a handler or source is paused, over restarts; "" for not
-// paused any more. Names of handlers and of sources are told apart by kind.
+// paused any more. Names of handlers and of sources are told apart by kind. [ErrFull]
+// when there is no space for it.
 func (db *DB) SetPaused(ctx context.Context, kind, name, reason string) error {
 	key := []byte(kind + "/" + name)
 	if err := checkKey(string(key)); err != nil {
 		return fmt.Errorf("pause: %w", err)
 	}
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.try(ctx, len(key)+len(reason), func(t *transaction) error {
 		if reason == "" {
 			return t.tx.Bucket(bucketPaused).Delete(key)
 		}

@@ -51,6 +51,8 @@ const (
 	reserveShare = 64 // of those between: a part of what is in use
 	// spacePause is between two tries to get space on a full disk.
 	spacePause = time.Second
+	// hurriedPause is that when nothing is to wait any more.
+	hurriedPause = spacePause / 20
 )
 
 func reserve(high int64) int64 { return min(max(high/reserveShare, minReserve), maxReserve) }

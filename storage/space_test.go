@@ -184,3 +184,58 @@ func childSteady(t *testing.T, path string) {
 	within(t, "Close", func() { _ = db.Close() })
 	checkFile(t, path)
 }
+
+// TestWaitNoMore: what waits for space, and what comes later, is answered when
+// nothing is to wait any more. What there is space for is stored.
+func TestWaitNoMore(t *testing.T) {
+	var locked atomic.Bool
+	db := openTest(t, storePath(t), func(o *Options) { o.readOnly = func(*os.File) bool { return locked.Load() } })
+	accept(t, db, newAdmission(event.Inbound, "id", "h"))
+	locked.Store(true)
+	done := make(chan error, 2)
+	go func() { done <- db.Update(ctx, touch(1)) }()
+	go func() { done <- db.SetMark(ctx, event.Mark{Schedule: "s"}) }()
+	await(t, "it to be noticed", func() bool { return db.Full() != "" })
+	db.WaitNoMore()
+	within(t, "what waits", func() {
+		for range 2 {
+			if err := <-done; !errors.Is(err, ErrFull) {
+				t.Errorf("what waits: %v; want %v", err, ErrFull)
+			}
+		}
+	})
+	within(t, "what comes", func() {
+		if err := db.Published(ctx, []uint64{1}); !errors.Is(err, ErrFull) {
+			t.Errorf("what comes: %v; want %v", err, ErrFull)
+		}
+	})
+	locked.Store(false)
+	await(t, "it to heal", func() bool { return db.Full() == "" })
+	within(t, "what there is space for", func() {
+		if err := db.Update(ctx, touch(1)); err != nil {
+			t.Errorf("with space: %v", err)
+		}
+	})
+	// In a store that is only full, steps live on the reserve.
+	db.setFull(func(f *fullness) { f.disk = true })
+	if err := db.Update(ctx, touch(1)); err != nil {
+		t.Errorf("in the reserve: %v", err)
+	}
+}
+
+// TestSwitchesOnAReadOnlyDisk: what people and sources can do without is refused
+// rather than kept waiting.
+func TestSwitchesOnAReadOnlyDisk(t *testing.T) {
+	db := openTest(t, storePath(t), func(o *Options) { o.readOnly = func(*os.File) bool { return true } })
+	for name, call := range map[string]func() error{
+		"pause":         func() error { return db.SetPaused(ctx, "source", "s", "manual") },
+		"resume":        func() error { return db.SetPaused(ctx, "source", "s", "") },
+		"save position": func() error { return db.SavePosition(ctx, "s", event.Position{Stream: "S", Sequence: 1}) },
+	} {
+		within(t, name, func() {
+			if err := call(); !errors.Is(err, ErrFull) {
+				t.Errorf("%s: %v; want %v", name, err, ErrFull)
+			}
+		})
+	}
+}

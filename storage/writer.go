@@ -132,23 +132,43 @@ func (db *DB) take() (group []*operation, ok bool) {
 
 // resume begins a group with what there was no space for. While there still is none
 // it takes whatever else comes within a while, such as what makes space, and returns
-// that. When the store is closed meanwhile they are answered.
+// that. When the store is closed meanwhile they are answered; and once nothing is
+// to wait any more they are after a second try, as the first one may have counted
+// too few pages as free.
 func (db *DB) resume(group []*operation) (_ []*operation, op *operation) {
-	if !db.stalled {
+	if db.stalls == 0 {
 		return db.postponedTo(group), db.another(0)
+	}
+	pause := spacePause
+	if db.impatient.Load() {
+		if db.stalls > 1 {
+			return db.turnAway(group), nil
+		}
+		pause = hurriedPause
 	}
 	select {
 	case op = <-db.operations:
-	case <-time.After(spacePause):
+	case <-time.After(pause):
 	case <-db.closing:
-		for _, op := range db.postponed {
-			op.finish(fmt.Errorf("%w: %s", ErrFull, db.Full()))
-		}
-		db.postponed = db.postponed[:0]
-		return group, nil
+		return db.turnAway(group), nil
 	}
 	return db.postponedTo(group), op
 }
+
+// turnAway answers what there was no space for.
+func (db *DB) turnAway(group []*operation) []*operation {
+	for _, op := range db.postponed {
+		op.finish(fmt.Errorf("%w: %s", ErrFull, db.Full()))
+	}
+	clear(db.postponed)
+	db.postponed, db.stalls = db.postponed[:0], 0
+	return group
+}
+
+// WaitNoMore ends the waiting for space, of what waits and of what comes: whatever
+// the store has no space for is answered with [ErrFull]. What there is space for is
+// stored as before. Who stops calls it, as nothing may make space any more.
+func (db *DB) WaitNoMore() { db.impatient.Store(true) }
 
 func (db *DB) postponedTo(group []*operation) []*operation {
 	group = append(group, db.postponed...)
@@ -211,7 +231,11 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 	}
 	full := db.Full() != ""
 	rest = db.afford(group, tx)
-	db.stalled = full && len(rest) == 0 && len(db.postponed) > 0
+	if full && len(rest) == 0 && len(db.postponed) > 0 {
+		db.stalls++
+	} else {
+		db.stalls = 0
+	}
 	if full {
 		db.want()
 	}

@@ -176,6 +176,94 @@ handlers:
 	p.ends(0)
 }
 
+// TestStopOnReadOnlyDisk stops a daemon while an outcome, and the mark of a schedule
+// that came with a reload, wait for a file system that has become read-only. What
+// was in flight is tried again when there is another one.
+func TestStopOnReadOnlyDisk(t *testing.T) {
+	if os.Getenv("EVENTD_SMALL_DISK") == "" {
+		t.Skip("it needs the right to mount; make small-disk")
+	}
+	t.Run("known", func(t *testing.T) { stopOnReadOnlyDisk(t, "", false) })
+	t.Run("found while it stops", func(t *testing.T) { stopOnReadOnlyDisk(t, "", true) })
+	t.Run("schedule", func(t *testing.T) {
+		stopOnReadOnlyDisk(t, `schedules: {s: {cron: "@yearly", missed: skip, message_type: LOAD}}`, false)
+	})
+}
+
+func stopOnReadOnlyDisk(t *testing.T, schedules string, late bool) {
+	arrived, release := make(chan struct{}, 10), make(chan struct{})
+	h := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	}))
+	t.Cleanup(h.Close)
+	s := newSite(t, smallConfig+`
+handlers:
+  counting: {http: "`+h.URL+`", concurrency: 1, timeout: 30s}
+  out: {topic: OUT}
+`)
+	disk := mountSmall(t, s.dir, "ext4")
+	s.startNATS(nil)
+	p := s.start()
+	s.up(p)
+	s.ready()
+	for _, id := range []string{"held", "queued"} {
+		if _, err := s.client().Send(context.Background(), wire.NewEvent{MessageType: "LOAD", EventID: id, Payload: []byte(`{}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-arrived
+	if out, err := exec.Command("mount", "-o", "remount,abort", disk).CombinedOutput(); err != nil {
+		t.Skipf("remount: %v %s", err, out)
+	}
+	if late {
+		p.signal(syscall.SIGTERM)
+		if !eventually(func() bool { return strings.Contains(s.log.tail(20), "stopping") }) {
+			t.Fatal("it does not stop")
+		}
+		close(release)
+	} else {
+		close(release)
+		s.notReady("the file system is read-only")
+	}
+	if schedules != "" {
+		s.addSchedules(p, schedules)
+	}
+	if !late {
+		p.signal(syscall.SIGTERM)
+	}
+	p.ends(0)
+	remount(t, s.dir, disk)
+	p = s.start()
+	s.up(p)
+	s.ready()
+	if !eventually(func() bool { return s.row("held").Status == "COMPLETED" && s.row("queued").Status == "COMPLETED" }) {
+		t.Errorf("held is %s, queued is %s; want both COMPLETED", s.row("held").Status, s.row("queued").Status)
+	}
+	if n := s.row("held").Attempts; n != 2 {
+		t.Errorf("%d attempts of what was in flight; want 2", n)
+	}
+	p.signal(syscall.SIGTERM)
+	p.ends(0)
+}
+
+// addSchedules puts schedules in force.
+func (s *site) addSchedules(p *process, schedules string) {
+	t := s.t
+	t.Helper()
+	f, err := os.OpenFile(filepath.Join(s.dir, "routes.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(schedules + "\n")
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	if !eventually(func() bool { return strings.Contains(s.log.tail(20), "configuration is reloaded") }) {
+		t.Fatal("the configuration is not reloaded")
+	}
+}
+
 // remount takes a small file system away and mounts it again.
 func remount(t *testing.T, dir, disk string) {
 	t.Helper()
