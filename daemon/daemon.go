@@ -175,7 +175,7 @@ func labels(c *config.Config) metrics.Labels {
 		}
 	}
 	for _, name := range config.Names(c.Schedules) {
-		l.Sources = append(l.Sources, schedule.SourceOf(name))
+		l.Schedules = append(l.Schedules, schedule.SourceOf(name))
 		l.MessageTypes = append(l.MessageTypes, c.Schedules[name].MessageType)
 	}
 	return l
