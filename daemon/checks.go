@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -33,9 +34,19 @@ func checkSchemas(c *config.Config) (issues []config.Issue) {
 }
 
 // checkCertificates finds files of handlers' tls that cannot be used, or not any
-// more.
-func checkCertificates(c *config.Config) (issues []config.Issue) {
+// more. Where there is outdated, it is told of those that are not valid at this time,
+// and they are no issue.
+func checkCertificates(c *config.Config, outdated func(path string, err error)) (issues []config.Issue) {
 	now := time.Now()
+	found := func(at string, err error) {
+		switch {
+		case err == nil:
+		case outdated != nil && errors.Is(err, handler.ErrNotValidNow):
+			outdated(at, err)
+		default:
+			issues = append(issues, c.Issue(at, err))
+		}
+	}
 	for _, name := range config.Names(c.Handlers) {
 		h := c.Handlers[name]
 		if h.TLS == nil {
@@ -43,14 +54,10 @@ func checkCertificates(c *config.Config) (issues []config.Issue) {
 		}
 		path := "handlers." + name + ".tls"
 		if at := path + ".ca_file"; c.Sound(at) {
-			if err := handler.CheckAuthorities(h.TLS.CAFile, now); err != nil {
-				issues = append(issues, c.Issue(at, err))
-			}
+			found(at, handler.CheckAuthorities(h.TLS.CAFile, now))
 		}
 		if at := path + ".cert_file"; c.Sound(at) && c.Sound(path+".key_file") {
-			if err := handler.CheckCertificate(h.TLS.CertFile, h.TLS.KeyFile, now); err != nil {
-				issues = append(issues, c.Issue(at, err))
-			}
+			found(at, handler.CheckCertificate(h.TLS.CertFile, h.TLS.KeyFile, now))
 		}
 	}
 	return issues

@@ -76,11 +76,17 @@ func Run(ctx context.Context, o Options) error {
 	if o.Log == nil {
 		o.Log = os.Stderr
 	}
-	c, err := Load(o.ConfigPath, o.Env)
+	// A file that was accepted must not keep all handlers from a start because time
+	// has passed.
+	var outdated []string
+	c, err := load(o.ConfigPath, o.Env, func(path string, err error) { outdated = append(outdated, path+": "+err.Error()) })
 	if err != nil {
 		return err
 	}
 	d := &Daemon{options: o, log: newLogger(c.Log, o.Log), started: time.Now(), failed: make(chan error, 1)}
+	for _, problem := range outdated {
+		d.log.Warn().Str("problem", problem).Msg("a handler has a certificate that is not valid at this time; eventd starts all the same")
+	}
 	d.config.Store(c)
 	err = d.start(ctx, c)
 	if err == nil {
@@ -175,7 +181,7 @@ func labels(c *config.Config) metrics.Labels {
 		}
 	}
 	for _, name := range config.Names(c.Schedules) {
-		l.Sources = append(l.Sources, schedule.SourceOf(name))
+		l.Schedules = append(l.Schedules, schedule.SourceOf(name))
 		l.MessageTypes = append(l.MessageTypes, c.Schedules[name].MessageType)
 	}
 	return l

@@ -53,7 +53,14 @@ var errUnreadable = errors.New("configuration cannot be read")
 // expressions, crons, schemas, certificates and secrets included. The error is [config.Problems], which lists
 // everything that is wrong, or says why the file cannot be read.
 func Load(path string, env func(string) (string, bool)) (*config.Config, error) {
-	c, err := config.Load(path, env, checkExpressions, checkSchedules, checkSchemas, checkCertificates, checkSecrets)
+	return load(path, env, nil)
+}
+
+// load is Load that may pass over certificates that are not valid at this time: see
+// [checkCertificates].
+func load(path string, env func(string) (string, bool), outdated func(path string, err error)) (*config.Config, error) {
+	certificates := func(c *config.Config) []config.Issue { return checkCertificates(c, outdated) }
+	c, err := config.Load(path, env, checkExpressions, checkSchedules, checkSchemas, certificates, checkSecrets)
 	var problems config.Problems
 	if err != nil && !errors.As(err, &problems) {
 		return nil, fmt.Errorf("%w: %w", errUnreadable, err)

@@ -70,12 +70,22 @@ func CheckCertificate(certFile, keyFile string, now time.Time) error {
 	return validity(own.Leaf, now)
 }
 
+// ErrNotValidNow says that a certificate has expired, or is not valid yet: time alone
+// makes it so.
+var ErrNotValidNow = errors.New("the certificate is not valid now")
+
+// notValidNow says which, and until or from when.
+type notValidNow string
+
+func (e notValidNow) Error() string        { return string(e) }
+func (e notValidNow) Is(target error) bool { return target == ErrNotValidNow }
+
 func validity(c *x509.Certificate, now time.Time) error {
 	switch {
 	case now.After(c.NotAfter):
-		return fmt.Errorf("the certificate of %s has expired: it was valid until %s", subject(c), c.NotAfter.UTC().Format(time.RFC3339))
+		return notValidNow("the certificate of " + subject(c) + " has expired: it was valid until " + c.NotAfter.UTC().Format(time.RFC3339))
 	case now.Before(c.NotBefore):
-		return fmt.Errorf("the certificate of %s is not valid before %s", subject(c), c.NotBefore.UTC().Format(time.RFC3339))
+		return notValidNow("the certificate of " + subject(c) + " is not valid before " + c.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

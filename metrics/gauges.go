@@ -143,7 +143,7 @@ func (g *gauges) collectSources(ch chan<- prometheus.Metric, live *series, s *ev
 	for name := range live.sources {
 		x := known[name]
 		if x == nil {
-			if name == "" || name == api || name == other {
+			if name == "" || name == api || name == other || live.schedules[name] {
 				continue // no stream is behind these
 			}
 			x = &event.SourceInfo{}

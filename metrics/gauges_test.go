@@ -11,7 +11,7 @@ import (
 
 func TestGaugesShowTheSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := open(t, metrics.Labels{Sources: []string{"up", "new"}, Handlers: []string{"busy", "gone", "manual", "new"}})
+		f := open(t, metrics.Labels{Sources: []string{"up", "new"}, Schedules: []string{"schedules/s"}, Handlers: []string{"busy", "gone", "manual", "new"}})
 		now := time.Now()
 		f.SetSnapshot(func() event.Snapshot {
 			return event.Snapshot{
@@ -69,6 +69,9 @@ func TestGaugesShowTheSnapshot(t *testing.T) {
 			`eventd_source_ack_pending{source="up"}`:                      8,
 			`eventd_source_pending{source="new"}`:                         0,
 			`eventd_source_pending{source="api"}`:                         -1,
+			`eventd_source_pending{source="schedules/s"}`:                 -1,
+			`eventd_source_ack_pending{source="schedules/s"}`:             -1,
+			`eventd_events_duplicate_total{source="schedules/s"}`:         0,
 			`eventd_outbox_length`:                                        6,
 			`eventd_store_size_bytes`:                                     4096,
 			`eventd_store_free_bytes`:                                     1024,

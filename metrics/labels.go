@@ -10,6 +10,7 @@ import (
 // Labels are the names that series may have: those in the configuration.
 type Labels struct {
 	Sources      []string
+	Schedules    []string // sources as well, but no stream is behind them
 	MessageTypes []string // names only, no globs
 	Handlers     []string
 }
@@ -27,6 +28,8 @@ type series struct {
 	sources  map[string]*sourceSeries
 	types    map[string]prometheus.Observer
 	handlers map[string]*handlerSeries
+
+	schedules map[string]bool // those of sources that have no stream
 }
 
 type sourceSeries struct {
@@ -53,12 +56,17 @@ func (m *Metrics) Configure(l Labels) {
 		sources:  make(map[string]*sourceSeries),
 		types:    make(map[string]prometheus.Observer),
 		handlers: make(map[string]*handlerSeries),
+
+		schedules: make(map[string]bool),
 	}
 	for _, t := range append(names(l.MessageTypes), other) {
 		next.types[t] = m.eventTook.WithLabelValues(t)
 	}
 	for _, s := range append(names(l.Sources), api, other) {
 		next.sources[s] = m.sourceSeries(s, next.types)
+	}
+	for _, s := range names(l.Schedules) {
+		next.sources[s], next.schedules[s] = m.sourceSeries(s, next.types), true
 	}
 	// No configured source has an empty name.
 	next.sources[""] = next.sources[api]

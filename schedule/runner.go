@@ -72,9 +72,10 @@ func (r *Runner) Set(list []Schedule) {
 }
 
 // longest is how long the loop sleeps at most while there are schedules: the wall
-// clock may be set meanwhile. again is when it tries again after an error.
+// clock may be set meanwhile, and then a run must not be later than [grace]. again
+// is when it tries again after an error.
 const (
-	longest = time.Minute
+	longest = grace / 2
 	again   = 5 * time.Second
 )
 
@@ -111,21 +112,30 @@ func (r *Runner) step(ctx context.Context) time.Duration {
 		r.complain(ctx, err, "schedules cannot be read")
 		return again
 	}
-	wait := longest
+	wake := time.Now().Add(longest)
 	for i := range list {
 		s := &list[i]
-		err := r.advance(ctx, s, marks[s.Name])
+		now := time.Now()
+		err := r.advance(ctx, s, marks[s.Name], now)
 		r.note(s.Name, err)
 		if err != nil {
 			r.complain(ctx, err, "the events of schedule "+s.Name+" cannot be stored")
-			wait = min(wait, again)
+			wake = sooner(wake, time.Now().Add(again))
 			continue
 		}
-		if next := s.Rule.Next(r.from(s.Name)); !next.IsZero() {
-			wait = min(wait, time.Until(next))
+		// A run may have come due while this one was stored.
+		if next := s.Rule.Next(r.from(s.Name, now)); !next.IsZero() {
+			wake = sooner(wake, next)
 		}
 	}
-	return max(wait, 0)
+	return max(time.Until(wake), 0)
+}
+
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // complain logs an error, unless it comes of the end.
@@ -146,11 +156,11 @@ func (r *Runner) note(name string, err error) {
 	}
 }
 
-// from returns after which time a schedule runs next.
-func (r *Runner) from(name string) time.Time {
+// from returns after which time a schedule runs next that was decided about at a
+// time.
+func (r *Runner) from(name string, now time.Time) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
 	if seen := r.marks[name].Seen; seen.After(now) {
 		return seen
 	}
@@ -213,8 +223,7 @@ func (r *Runner) load(ctx context.Context, list []Schedule) (map[string]event.Ma
 }
 
 // advance makes the runs of a schedule that are due.
-func (r *Runner) advance(ctx context.Context, s *Schedule, m event.Mark) error {
-	now := time.Now()
+func (r *Runner) advance(ctx context.Context, s *Schedule, m event.Mark, now time.Time) error {
 	if m, anew := begin(s.Name, s.Rule, &m, now); anew {
 		r.log.Warn().Str("schedule", s.Name).Msg("the clock was ahead by more than a day: the schedule begins anew")
 		return r.settle(m, r.store.SetMark(ctx, m))

@@ -25,6 +25,7 @@ type kept struct {
 	err    error // of every call
 	lost   error // of the next call of Accept, which stores all the same
 	reads  int
+	slow   time.Duration // that the next call of Accept takes
 }
 
 func newKept() *kept { return &kept{marks: map[string]event.Mark{}} }
@@ -55,6 +56,11 @@ func (k *kept) Forget(_ context.Context, names ...string) error {
 }
 
 func (k *kept) Accept(_ context.Context, messages []event.Message) ([]event.Receipt, error) {
+	k.mu.Lock()
+	slow := k.slow
+	k.slow = 0
+	k.mu.Unlock()
+	time.Sleep(slow)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.err != nil {
@@ -289,5 +295,17 @@ func TestTheClockIsSetBack(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		k.expect(t, "s", "2000-01-01T03:00:00Z")
 		k.expect(t, "far", "2000-01-01T01:00:00Z", "2000-01-01T02:00:00Z", "2000-01-01T03:00:00Z")
+	})
+}
+
+// TestARunWhileAnotherIsStored is made as soon as that one is.
+func TestARunWhileAnotherIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept()
+		k.slow = 61 * time.Second
+		_, stop := runner(t, k, scheduled(t, "s", "1,2 * * * *", Skip))
+		defer stop()
+		time.Sleep(2*time.Minute + 2*time.Second)
+		k.expect(t, "s", "2000-01-01T00:01:00Z", "2000-01-01T00:02:00Z")
 	})
 }
