@@ -54,13 +54,26 @@ func (d *dispatcher) front(ctx context.Context, q event.DueQuery) (list []event.
 		return nil, next, err
 	}
 	d.mu.Lock()
-	*d.fair.place(kind) = reached
+	*d.fair.place(kind) = sureUpTo(reached, q.Now)
 	d.mu.Unlock()
 	keep := min(len(list), n-len(aside))
 	if keep < len(list) {
 		next = list[keep].Delivery.NextAttempt
 	}
 	return append(list[:keep:keep], aside...), next, nil
+}
+
+// commitLag is after what time nothing is stored any more that is due before it: an
+// event is due from when it was planned, and stored a commit later.
+const commitLag = 2 * time.Second
+
+// sureUpTo returns the place up to which a search need not look again: not the one it
+// has reached, where events may still come to lie before that.
+func sureUpTo(reached event.DuePlace, now time.Time) event.DuePlace {
+	if sure := (event.DuePlace{At: now.Add(-commitLag)}); sure.Before(reached) {
+		return sure
+	}
+	return reached
 }
 
 // missing returns of which kind the front of the queue has too few, how many, and
