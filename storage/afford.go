@@ -43,11 +43,12 @@ func (db *DB) mostOf(op *operation) int64 {
 // weigh counts what steps bring with them and rewrite, that of an heir included.
 func (op *operation) weigh(updates []*event.Update) {
 	op.places = 1
-	for i, u := range updates {
+	for i := range updates {
+		u, last := updates[i], updates[max(i-1, 0)]
 		op.weight += u.Bytes + documentWeight*len(u.Recalls)
 		op.recalls = append(op.recalls, u.Recalls...)
 		op.events++
-		if i > 0 && u.Seq/placeSeqs != updates[i-1].Seq/placeSeqs {
+		if u.Seq/placeSeqs != last.Seq/placeSeqs {
 			op.places++
 		}
 		if u.Then != nil {

@@ -130,7 +130,7 @@ func TestOverdueIsCountedToALimit(t *testing.T) {
 	send(t, db, 1, t0)
 	more := func(change func(b *bolt.Bucket, key, line []byte) error) {
 		t.Helper()
-		if err := db.do(ctx, 0, func(tx *transaction) (err error) {
+		if err := db.do(ctx, func(tx *transaction) (err error) {
 			b, handler := tx.tx.Bucket(bucketAwaiting), tx.db.names.handler("b")
 			line := b.Get(awaitingKey(handler, 1, 0))
 			for i := range uint64(maxOverdue + 5) {

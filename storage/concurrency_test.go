@@ -213,7 +213,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	held, hold := make(chan struct{}), make(chan struct{})
 	var all sync.WaitGroup
 	all.Go(func() {
-		_ = db.do(ctx, 0, func(*transaction) error { close(held); <-hold; return nil })
+		_ = db.do(ctx, func(*transaction) error { close(held); <-hold; return nil })
 	})
 	<-held
 	for i := range 6 {

@@ -101,7 +101,7 @@ func TestDropSeesChanges(t *testing.T) {
 // deleted, or comes to lie there later, is deleted all the same.
 func TestDamagedSegmentsArePassedOverAlone(t *testing.T) {
 	db := openTest(t, storePath(t))
-	err := db.do(ctx, 0, func(x *transaction) error {
+	err := db.do(ctx, func(x *transaction) error {
 		dropped, err := x.tx.CreateBucket(bucketDropped)
 		for _, first := range []uint64{1, 11, 21} {
 			if err == nil {

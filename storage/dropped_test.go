@@ -73,7 +73,7 @@ func TestPiecesCountAsTheyGo(t *testing.T) {
 	storeEnded(t, db, "a")
 	storeEnded(t, db, "b")
 	// All in one operation: else the store's own worker takes the pieces.
-	if err := db.do(ctx, 0, func(tx *transaction) error { return dropInPieces(t, tx) }); err != nil {
+	if err := db.do(ctx, func(tx *transaction) error { return dropInPieces(t, tx) }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -68,7 +68,7 @@ func TestDueRunsAreASet(t *testing.T) {
 		for range rapid.IntRange(1, 8).Draw(t, "commits") {
 			list := drawChanges(t)
 			if err == nil {
-				err = db.do(ctx, 0, func(t *transaction) (err error) {
+				err = db.do(ctx, func(t *transaction) (err error) {
 					for _, x := range list {
 						err = errors.Join(err, m.change(t, x))
 					}
@@ -89,7 +89,7 @@ func TestDueRunsAreASet(t *testing.T) {
 }
 
 func emptyDue(db *DB) error {
-	return db.do(ctx, 0, func(t *transaction) (err error) {
+	return db.do(ctx, func(t *transaction) (err error) {
 		if err = t.tx.DeleteBucket(bucketDue); err == nil {
 			t.due, err = t.tx.CreateBucket(bucketDue)
 		}
@@ -189,7 +189,7 @@ func (c *countingCursor) Prev() (k, v []byte) {
 func TestWhatIsNotDueIsSoonMissed(t *testing.T) {
 	db := openTest(t, storePath(t))
 	const n = 10_000
-	err := db.do(ctx, 0, func(t *transaction) (err error) {
+	err := db.do(ctx, func(t *transaction) (err error) {
 		for seq := uint64(1); seq <= n && err == nil; seq++ {
 			err = t.schedule(dueEntry{handler: 1, at: 1, seq: 2 * seq, delivery: int(seq % 2)}, event.Unprocessed)
 		}

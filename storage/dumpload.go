@@ -206,7 +206,7 @@ func (x *loader) begin(h *dumpHeader) error {
 		return fmt.Errorf("%w: version %d", ErrDump, h.Version)
 	}
 	x.begun = true
-	return x.db.do(x.ctx, 0, func(t *transaction) error {
+	return x.db.do(x.ctx, func(t *transaction) error {
 		return t.tx.Bucket(bucketMeta).Put(keyStoreID, []byte(h.StoreID))
 	})
 }
@@ -224,7 +224,7 @@ func (x *loader) flush() error {
 		}
 		loads = append(loads, f)
 	}
-	return x.db.do(x.ctx, 0, func(t *transaction) error {
+	return x.db.do(x.ctx, func(t *transaction) error {
 		for _, f := range loads {
 			if err := f(t); err != nil {
 				return err

@@ -76,7 +76,7 @@ func (db *DB) Outbox(ctx context.Context, after uint64, limit int) (rows []event
 // quarantineOutbox moves rows that cannot be read to the quarantine, as they are.
 func (db *DB) quarantineOutbox(ctx context.Context, ids []uint64) error {
 	db.log.Error().Uints64("outbox", ids).Msg("damaged outbox rows are quarantined and not published")
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.do(ctx, func(t *transaction) error {
 		q := t.tx.Bucket(bucketQuarantine)
 		for _, id := range ids {
 			row := bytes.Clone(t.outbox.Get(key8(id)))
@@ -121,7 +121,7 @@ func (r *snapshot) publication(id uint64, v []byte) (p event.Publication, err er
 
 // Published removes publications that the server has acknowledged.
 func (db *DB) Published(ctx context.Context, ids []uint64) error {
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.do(ctx, func(t *transaction) error {
 		for _, id := range ids {
 			if t.outbox.Get(key8(id)) == nil {
 				continue

@@ -295,7 +295,7 @@ func TestSummaryOfAnOlderStore(t *testing.T) {
 	db := openTest(t, path)
 	history(t, db, 100)
 	awaitSealed(t, db)
-	err := db.do(ctx, 0, func(t *transaction) error {
+	err := db.do(ctx, func(t *transaction) error {
 		for _, s := range t.db.segmentList() {
 			b, err := t.segment(s)
 			if err != nil {

@@ -89,7 +89,7 @@ func decodeRedrive(k, v []byte) (*event.Redrive, error) {
 // more than a hundred.
 func (db *DB) AddRedrive(ctx context.Context, j *event.Redrive) error {
 	var refused error
-	err := db.do(ctx, 0, func(t *transaction) error {
+	err := db.do(ctx, func(t *transaction) error {
 		b, err := t.tx.CreateBucketIfNotExists(bucketRedrives)
 		if err != nil {
 			return err

@@ -128,7 +128,7 @@ func TestDamagedRedrive(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := db.do(ctx, 0, func(t *transaction) error {
+	err := db.do(ctx, func(t *transaction) error {
 		b := t.tx.Bucket(bucketRedrives)
 		v := append([]byte{}, b.Get(key8(1))...)
 		v[len(v)-1] ^= 1

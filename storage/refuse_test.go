@@ -182,7 +182,7 @@ func TestOutboxWakesForWhatComesWhileItIsEmptied(t *testing.T) {
 	<-db.OutboxWake()
 	held, hold := make(chan struct{}), make(chan struct{})
 	results := make(chan error, 3)
-	go func() { results <- db.do(ctx, 0, func(*transaction) error { close(held); <-hold; return nil }) }()
+	go func() { results <- db.do(ctx, func(*transaction) error { close(held); <-hold; return nil }) }()
 	<-held
 	b := newAdmission(event.Inbound, "b", "h")
 	b.Outbox = []event.Publication{{Subject: "s"}}

@@ -216,7 +216,7 @@ func (k *keeper) roll(now time.Time) error {
 }
 
 func (k *keeper) do(f func(*transaction) error) error {
-	return k.db.do(context.Background(), 0, f)
+	return k.db.do(context.Background(), f)
 }
 
 // segment removes from a segment what is over its time, or drops it. It returns

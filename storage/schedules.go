@@ -71,12 +71,12 @@ func (db *DB) SetMark(ctx context.Context, m event.Mark) error {
 	if err := checkKey(m.Schedule); err != nil {
 		return fmt.Errorf("schedule: %w", err)
 	}
-	return db.do(ctx, 0, func(t *transaction) error { return t.putMark(&m) })
+	return db.do(ctx, func(t *transaction) error { return t.putMark(&m) })
 }
 
 // Forget removes what is known of schedules.
 func (db *DB) Forget(ctx context.Context, schedules ...string) error {
-	return db.do(ctx, 0, func(t *transaction) error {
+	return db.do(ctx, func(t *transaction) error {
 		b := t.tx.Bucket(bucketSchedules)
 		if b == nil {
 			return nil

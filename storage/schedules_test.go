@@ -113,7 +113,7 @@ func TestDamagedMarks(t *testing.T) {
 	if err := db.SetMark(ctx, good); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.do(ctx, 0, func(t *transaction) error {
+	if err := db.do(ctx, func(t *transaction) error {
 		return t.tx.Bucket(bucketSchedules).Put([]byte("bad"), []byte("no mark"))
 	}); err != nil {
 		t.Fatal(err)

@@ -246,7 +246,7 @@ func writeBeside(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	s := db.segmentOf(first + 2)
-	if err := db.do(ctx, 0, func(x *transaction) error {
+	if err := db.do(ctx, func(x *transaction) error {
 		b, err := x.segment(s)
 		if err != nil {
 			return err

@@ -207,7 +207,7 @@ func (db *DB) summarizeSegment(s *segment) error {
 		s.summary.join(made) // it is written when the segment is sealed
 		return nil
 	}
-	return db.do(context.Background(), 0, func(t *transaction) error { return t.putSummary(s, made) })
+	return db.do(context.Background(), func(t *transaction) error { return t.putSummary(s, made) })
 }
 
 // headNames is what a summary knows of a head.

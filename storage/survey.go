@@ -173,12 +173,11 @@ func (v *survey) touch(r *snapshot, from, to uint64) (weight int, err error) {
 	}
 	for _, x := range []*bolt.Bucket{b.heads, b.payloads, b.root.Bucket(bucketNotes), b.root.Bucket(bucketBodies)} {
 		c := x.Cursor()
-		k, block := c.Seek(key8(from))
-		if k != nil {
-			k, block = c.Prev()
-		} else {
-			k, block = c.Last()
+		before := c.Last
+		if k, _ := c.Seek(key8(from)); k != nil {
+			before = c.Prev
 		}
+		k, block := before()
 		weight += v.rewritten(k, block, from, to)
 		for k, block := c.Seek(key8(from)); len(k) >= 8 && binary.BigEndian.Uint64(k) < to; k, block = c.Next() {
 			weight += v.rewritten(k, block, from, to)

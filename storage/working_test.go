@@ -198,7 +198,7 @@ func TestDamagedWorkingData(t *testing.T) {
 func carryAll(t testing.TB, db *DB, s *segment) (rounds int) {
 	t.Helper()
 	for more := true; more; rounds++ {
-		if err := db.do(ctx, 0, func(tx *transaction) (err error) {
+		if err := db.do(ctx, func(tx *transaction) (err error) {
 			more, err = tx.release(s, 2)
 			return err
 		}); err != nil {

@@ -42,8 +42,8 @@ func (db *DB) try(ctx context.Context, weight int, apply func(*transaction) erro
 }
 
 // do hands an operation to the writer and waits until it is on disk.
-func (db *DB) do(ctx context.Context, weight int, apply func(*transaction) error) error {
-	return db.hand(ctx, &operation{apply: apply, weight: weight})
+func (db *DB) do(ctx context.Context, apply func(*transaction) error) error {
+	return db.hand(ctx, &operation{apply: apply})
 }
 
 // hand is do for an operation that is filled in but for done. One that was
