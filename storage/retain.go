@@ -36,7 +36,7 @@ const (
 // scarce reports whether pages of what was dropped are needed.
 func (db *DB) scarce() bool {
 	return db.droppedBytes.Load() > 0 &&
-		(db.freeBytes.Load() < fewFreeBytes || db.grown.Load() > outgrown && db.freeBytes.Load() < 4*enoughFreeBytes || db.Full() != "")
+		(db.freeBytes.Load() < fewFreeBytes || db.grown.Load() > outgrown || db.Full() != "")
 }
 
 // askForPages has some of what was dropped deleted if pages are scarce.
