@@ -17,7 +17,7 @@ test: ## the quick tests
 	$(GO) test ./...
 
 race: ## the quick tests under the race detector
-	$(GO) test -race ./...
+	.ci/race
 
 lint: ## format, vet, linters
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
