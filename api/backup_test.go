@@ -21,7 +21,7 @@ func (f *fake) Backup(context.Context) (*event.Backup, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	f.open++
+	f.open.Add(1)
 	b := &event.Backup{ReadCloser: &closing{Reader: bytes.NewReader(f.backup), f: f}, Size: int64(len(f.backup)), SHA256: sha256.Sum256(f.backup)}
 	if f.harm != nil {
 		f.harm(b)
@@ -34,7 +34,7 @@ type closing struct {
 	f *fake
 }
 
-func (c *closing) Close() error { c.f.open--; return nil }
+func (c *closing) Close() error { c.f.open.Add(-1); return nil }
 
 func TestBackup(t *testing.T) {
 	f := newFake()
@@ -49,8 +49,8 @@ func TestBackup(t *testing.T) {
 			t.Errorf("%s = %q; want %q", name, got, want)
 		}
 	}
-	if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), f.backup) || f.open != 0 {
-		t.Errorf("%d, %d bytes, %d left open; want 200 and all of it, closed", w.Code, w.Body.Len(), f.open)
+	if w.Code != 200 || !bytes.Equal(w.Body.Bytes(), f.backup) || f.open.Load() != 0 {
+		t.Errorf("%d, %d bytes, %d left open; want 200 and all of it, closed", w.Code, w.Body.Len(), f.open.Load())
 	}
 }
 
@@ -103,8 +103,9 @@ func TestClientOfABackup(t *testing.T) {
 	if _, err := c.Backup(context.Background(), io.Discard, nil); err == nil {
 		t.Error("a conflict is no error")
 	}
-	if f.open != 0 {
-		t.Errorf("%d backups were left open", f.open)
+	srv.Close() // ends when the last request has
+	if n := f.open.Load(); n != 0 {
+		t.Errorf("%d backups were left open", n)
 	}
 }
 

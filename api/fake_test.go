@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ type fake struct {
 	amendment  event.Amendment
 	jobs       []event.Redrive // by ID, from 1
 	backup     []byte
-	open       int                 // backups that are not closed
+	open       atomic.Int64        // backups that are not closed
 	harm       func(*event.Backup) // what becomes of them on the way
 }
 
