@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2/event"
@@ -26,6 +27,15 @@ func checkAttributes(a map[string]string) error {
 			return fmt.Errorf("CloudEvents attribute %s: a name holds letters a to z and digits only", quote(name))
 		}
 	}
+	if v, ok := a["time"]; ok {
+		if _, err := types.ParseTimestamp(v); err != nil {
+			return fmt.Errorf("CloudEvents attribute time is no RFC 3339 time: %s", quote(v))
+		}
+	}
+	now := described{source: a["source"], contentType: a["datacontenttype"]}
+	if last := lastSound.Load(); last != nil && *last == now && a["dataschema"] == "" {
+		return nil
+	}
 	source := types.ParseURIRef(a["source"])
 	if source == nil {
 		return fmt.Errorf("CloudEvents attribute source is no URI reference: %s", quote(a["source"]))
@@ -39,13 +49,18 @@ func checkAttributes(a map[string]string) error {
 			return fmt.Errorf("CloudEvents attribute dataschema is no URI: %s", quote(v))
 		}
 	}
-	if v, ok := a["time"]; ok {
-		if _, err := types.ParseTimestamp(v); err != nil {
-			return fmt.Errorf("CloudEvents attribute time is no RFC 3339 time: %s", quote(v))
-		}
+	if err := firstFlaw(c.Validate()); err != nil {
+		return err
 	}
-	return firstFlaw(c.Validate())
+	lastSound.Store(&now)
+	return nil
 }
+
+// described is what the events of one sender have in common, as a rule.
+type described struct{ source, contentType string }
+
+// lastSound is what was last found in order.
+var lastSound atomic.Pointer[described]
 
 // firstFlaw returns the first of what the library complains about, always the same one.
 func firstFlaw(flaws cloudevents.ValidationError) error {
@@ -74,14 +89,15 @@ func checkRequired(a map[string]string) error {
 
 var errNoID = errors.New("CloudEvents attribute id is missing")
 
-// take moves the attributes of a CloudEvent into the message: those that have
-// a field there, the rest into Attributes. It takes over the map.
-func take(m *event.Message, a map[string]string) error {
-	m.ID, m.MessageType, m.CorrelationID, m.CausationID = a["id"], a["type"], a["correlationid"], a["causationid"]
-	for name, value := range a {
+// take puts the attributes of a CloudEvent into the message: those that have
+// a field there, the rest into Attributes, without the one that is left out if it has a name.
+func take(m *event.Message, from map[string]string, leftOut string) error {
+	m.ID, m.MessageType, m.CorrelationID, m.CausationID = from["id"], from["type"], from["correlationid"], from["causationid"]
+	a := make(map[string]string, len(from))
+	for name, value := range from {
 		// The specification forbids empty values; a missing one is what is meant.
-		if a[name] = strings.ToValidUTF8(value, replacement); value == "" {
-			delete(a, name)
+		if value != "" && (leftOut == "" || name != leftOut) {
+			a[name] = strings.ToValidUTF8(value, replacement)
 		}
 	}
 	if err := checkAttributes(a); err != nil {

@@ -13,9 +13,9 @@ import (
 // them. The event must have a message type.
 func EncodeElement(a *event.Attempt, ceSource string) (element []byte, source string) {
 	return structuredBody(a.Event, a.Payload, ceSource,
-		Field{"eventdattempt", strconv.Itoa(a.Number)},
-		Field{"eventdroute", a.Route},
-		Field{"eventdtable", a.Event.Table.String()},
+		Field{Name: "eventdattempt", Value: strconv.Itoa(a.Number)},
+		Field{Name: "eventdroute", Value: a.Route},
+		Field{Name: "eventdtable", Value: a.Event.Table.String()},
 	), sourceOf(a.Event, ceSource)
 }
 

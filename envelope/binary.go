@@ -1,10 +1,6 @@
 package envelope
 
-import (
-	"maps"
-
-	"github.com/eventd-io/eventd/event"
-)
+import "github.com/eventd-io/eventd/event"
 
 // binary decodes a CloudEvent whose attributes are headers. The bindings to
 // HTTP and to NATS put the content type into a header of its own; ce-
@@ -25,10 +21,7 @@ func (f *fields) binaryReply(body []byte, o *Origin) (event.Message, error) {
 	if f.flaw != nil {
 		return m, f.flaw
 	}
-	// A copy: should it turn out to be broken, the headers are kept as they are.
-	a := maps.Clone(f.attributes)
-	delete(a, "datacontenttype")
-	if err := take(&m, a); err != nil {
+	if err := take(&m, f.attributes, "datacontenttype"); err != nil {
 		return m, err
 	}
 	m.ContentType = either(f.contentType, f.attributes["datacontenttype"])

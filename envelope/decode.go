@@ -18,7 +18,7 @@ import (
 // missing. The ID of a message that names none is derived from its position
 // and is "" when it has none. The payload shares memory with body.
 func Decode(header map[string][]string, body []byte, o Origin) event.Message {
-	f := sortOut(header, false)
+	f := sortOut(header, byNATS)
 	m, err := f.decode(body, &o)
 	if err != nil {
 		m = f.keep(body, &o, event.Undecodable, err.Error())
@@ -48,7 +48,7 @@ func (f *fields) decode(body []byte, o *Origin) (event.Message, error) {
 // and undecoded: with the given problem, an ID derived from its position, and
 // nothing that it says of itself.
 func Refuse(header map[string][]string, body []byte, o Origin, problem event.Reason, detail string) event.Message {
-	m := sortOut(header, false).keep(body, &o, problem, detail)
+	m := sortOut(header, byNATS).keep(body, &o, problem, detail)
 	m.ID = idOf(o.Position)
 	for name, values := range header { // for people; they do not travel on
 		if lower := strings.ToLower(name); strings.HasPrefix(lower, "webhook-") {

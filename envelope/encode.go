@@ -11,7 +11,7 @@ import (
 )
 
 // Field is one header.
-type Field struct{ Name, Value string }
+type Field = event.Field
 
 // Fields are headers. No name is there twice.
 type Fields []Field
@@ -26,7 +26,7 @@ func (h *Fields) index(name string) int {
 }
 
 // add sets a header that is not there yet. The name must be canonical, the value valid.
-func (h *Fields) add(name, value string) { *h = append(*h, Field{name, value}) }
+func (h *Fields) add(name, value string) { *h = append(*h, Field{Name: name, Value: value}) }
 
 // Encode returns what is sent out for an attempt. The names of the headers are
 // in canonical form, no header is there twice, and all may be sent as they

@@ -27,7 +27,7 @@ type fields struct {
 
 // sortOut reads headers, whatever the case of their names. They are taken in
 // order, so that names that differ in case only give the same event each time.
-func sortOut(header map[string][]string, http bool) *fields {
+func sortOut(header map[string][]string, by carrier) *fields {
 	var room [24]string
 	names := room[:0]
 	for name := range header {
@@ -37,15 +37,53 @@ func sortOut(header map[string][]string, http bool) *fields {
 	f := &fields{}
 	for _, name := range names {
 		if values := header[name]; len(values) > 0 {
-			f.add(name, values, http)
+			f.add(name, values, by)
 		}
 	}
 	f.contentType = strings.ToValidUTF8(f.contentType, replacement)
 	return f
 }
 
-func (f *fields) add(name string, values []string, http bool) {
-	lower := strings.ToLower(name)
+// carrier is what headers came with.
+type carrier int
+
+const (
+	byNATS carrier = iota
+	byRequest
+	byReply // of a handler: most of its headers are about the answer
+)
+
+// carries reports whether a header, its name in lower case, can be about the event.
+func (c carrier) carries(lower string) bool {
+	switch c {
+	case byRequest:
+		return !ofExchange(lower)
+	case byReply:
+		switch lower {
+		case "content-type", "correlation-id", "causation-id", "eventd-deliver-at", "eventd-delay", "traceparent", "tracestate":
+			return true
+		}
+		return strings.HasPrefix(lower, "ce-")
+	}
+	return true
+}
+
+// lowered are the names in lower case that nearly every answer has.
+var lowered = map[string]string{"Content-Type": "content-type", "Content-Length": "content-length", "Date": "date",
+	"Ce-Specversion": "ce-specversion", "Ce-Id": "ce-id", "Ce-Source": "ce-source", "Ce-Type": "ce-type", "Ce-Time": "ce-time"}
+
+func lowerCase(name string) string {
+	if lower, ok := lowered[name]; ok {
+		return lower
+	}
+	return strings.ToLower(name)
+}
+
+func (f *fields) add(name string, values []string, by carrier) {
+	lower := lowerCase(name)
+	if by == byReply && !by.carries(lower) {
+		return
+	}
 	if field := f.named(lower); field != nil {
 		if *field == "" {
 			*field = values[0]
@@ -60,7 +98,7 @@ func (f *fields) add(name string, values []string, http bool) {
 		set(&f.attributes, attribute, value)
 		return
 	}
-	if travels(lower) && !(http && ofExchange(lower)) {
+	if travels(lower) && by.carries(lower) {
 		set(&f.rest, strings.ToValidUTF8(name, replacement), strings.ToValidUTF8(strings.Join(values, ", "), replacement))
 	}
 }

@@ -26,7 +26,18 @@ import (
 // say which entry is wrong; no event is returned then. Payloads share memory
 // with body.
 func DecodeRequest(header map[string][]string, body []byte, o Origin, max int) ([]event.Message, error) {
-	msgs, err := sortOut(header, true).request(body, &o, max)
+	return requested(sortOut(header, byRequest), body, o, max)
+}
+
+// DecodeReply is [DecodeRequest] for the answer of a handler. Most of its headers
+// are about the answer and what happened to it on its way: they are no part of an
+// event.
+func DecodeReply(header map[string][]string, body []byte, o Origin, max int) ([]event.Message, error) {
+	return requested(sortOut(header, byReply), body, o, max)
+}
+
+func requested(f *fields, body []byte, o Origin, max int) ([]event.Message, error) {
+	msgs, err := f.request(body, &o, max)
 	switch {
 	case err == nil:
 		return msgs, nil

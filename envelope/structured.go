@@ -50,7 +50,7 @@ func (f *fields) object(body []byte, v gjson.Result, o *Origin) (event.Message, 
 	if err != nil {
 		return m, err
 	}
-	if err := take(&m, e.attributes); err != nil {
+	if err := take(&m, e.attributes, ""); err != nil {
 		return m, err
 	}
 	m.Literals = e.literals

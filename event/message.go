@@ -81,6 +81,16 @@ type Answer struct {
 	Sent []Payload
 }
 
+// Field is one header.
+type Field struct{ Name, Value string }
+
+// NATSMessage is a message as NATS carries it. No header is there twice.
+type NATSMessage struct {
+	Subject string
+	Header  []Field
+	Body    []byte
+}
+
 // Publication is a message to be published to JetStream, kept in the outbox
 // until the server has acknowledged it.
 type Publication struct {

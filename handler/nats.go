@@ -18,7 +18,7 @@ type Requester interface {
 	// Request sends a message and returns the reply to it. An error whose method
 	// NoResponders() says true means that nobody listens; the others are those of
 	// [Publisher].
-	Request(ctx context.Context, p event.Publication) (header map[string][]string, body []byte, err error)
+	Request(ctx context.Context, m *event.NATSMessage) (header map[string][]string, body []byte, err error)
 }
 
 // NATSOptions configure a [NATS].
@@ -73,7 +73,8 @@ func (n *NATS) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	defer cancel()
 	m := n.spaces.message(a, n.Format, n.Source, n.Headers, n.Signer)
 	defer n.spaces.done(m)
-	header, reply, err := n.requester.Request(ctx, m.to(n.Subject, a))
+	m.Subject = n.Subject
+	header, reply, err := n.requester.Request(ctx, &m.NATSMessage)
 	var answer event.Answer
 	if err != nil {
 		answer = n.failure(ctx, err)

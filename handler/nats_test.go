@@ -3,7 +3,6 @@ package handler
 import (
 	"context"
 	"errors"
-	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -22,9 +21,8 @@ type requester struct {
 	hang    bool
 }
 
-func (r *requester) Request(ctx context.Context, p event.Publication) (map[string][]string, []byte, error) {
-	p.Header = maps.Clone(p.Header) // it is the caller's
-	r.request = p
+func (r *requester) Request(ctx context.Context, m *event.NATSMessage) (map[string][]string, []byte, error) {
+	r.request = sent(m)
 	if r.hang {
 		<-ctx.Done()
 		return nil, nil, ctx.Err()

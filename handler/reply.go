@@ -133,22 +133,5 @@ func followUps(header http.Header, body []byte) ([]event.Message, error) {
 		return nil, fmt.Errorf("the follow-up events come with Content-Encoding %q, which was not asked for", coding)
 	}
 	origin := envelope.Origin{Table: event.Request, At: time.Now().UTC()}
-	return envelope.DecodeRequest(eventHeaders(header), body, origin, MaxFollowUps)
-}
-
-// eventHeaders returns the headers of an answer that are about the event in it.
-// The rest is about the answer and what happened to it on its way.
-func eventHeaders(header http.Header) http.Header {
-	kept := make(http.Header, 8)
-	for name, values := range header {
-		switch name {
-		case "Content-Type", "Correlation-Id", "Causation-Id", "Eventd-Deliver-At", "Eventd-Delay", "Traceparent", "Tracestate":
-			kept[name] = values
-		default:
-			if strings.HasPrefix(name, "Ce-") {
-				kept[name] = values
-			}
-		}
-	}
-	return kept
+	return envelope.DecodeReply(header, body, origin, MaxFollowUps)
 }

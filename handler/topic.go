@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,7 +22,7 @@ type Publisher interface {
 	// error whose method Permanent() says true would come again at each attempt;
 	// if its method TooLarge() does too, it is because of the size. The header is
 	// the caller's again when it returns.
-	Publish(ctx context.Context, p event.Publication) error
+	Publish(ctx context.Context, m *event.NATSMessage) error
 }
 
 // TopicOptions configure a [Topic].
@@ -41,6 +42,7 @@ type Topic struct {
 	TopicOptions
 	publisher Publisher
 	spaces    spaces
+	limits    limits
 }
 
 // NewTopic returns a handler that publishes with p. It is an error when the
@@ -82,18 +84,42 @@ func (t *Topic) Target() string { return t.Subject }
 // errTimeout is the cause of a context that ended because the attempt took too long.
 var errTimeout = errors.New("attempt took too long")
 
+// limits hands out contexts that end when an attempt has taken too long. Attempts
+// that begin within a hundredth of the timeout share one, and have so much more time:
+// a context of its own would cost each more than its message does.
+type limits struct {
+	mu     sync.Mutex
+	parent context.Context
+	shared context.Context
+	until  time.Time // when another is needed
+}
+
+// within returns a context that ends with its parent, or some time after timeout. It
+// is not to be cancelled.
+func (l *limits) within(parent context.Context, timeout time.Duration, now time.Time) context.Context {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.parent != parent || !now.Before(l.until) {
+		spare := timeout / 100
+		ctx, cancel := context.WithCancelCause(parent)
+		time.AfterFunc(timeout+spare, func() { cancel(errTimeout) })
+		l.parent, l.shared, l.until = parent, ctx, now.Add(spare)
+	}
+	return l.shared
+}
+
 // Deliver publishes the event once and waits for the acknowledgement. The
 // message id keeps the server from storing it twice when an attempt is made
 // again though the server had stored the event.
 func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 	start := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, t.Timeout, errTimeout)
-	defer cancel()
+	ctx = t.limits.within(ctx, t.Timeout, start)
 	answer := event.Answer{Outcome: event.Done}
 	m := t.spaces.message(a, t.Format, t.Source, t.Headers, t.Signer)
 	defer t.spaces.done(m)
-	m.header["Nats-Msg-Id"] = messageID(a)
-	if err := t.publisher.Publish(ctx, m.to(t.Subject, a)); err != nil {
+	m.set("Nats-Msg-Id", messageID(a))
+	m.Subject = t.Subject
+	if err := t.publisher.Publish(ctx, &m.NATSMessage); err != nil {
 		answer = t.failure(ctx, err)
 	} else {
 		answer.Sent = []event.Payload{t.sent(a.Event)}
@@ -104,13 +130,24 @@ func (t *Topic) Deliver(ctx context.Context, a *event.Attempt) event.Answer {
 
 // message is an attempt as NATS carries it.
 type message struct {
+	event.NATSMessage
 	fields envelope.Fields
-	header map[string]string
-	body   []byte
 }
 
-func (m *message) to(subject string, a *event.Attempt) event.Publication {
-	return event.Publication{Subject: subject, Header: m.header, Body: m.body, EventSeq: a.Event.Seq}
+// set sets a header, whatever it was.
+func (m *message) set(name, value string) {
+	for i := range m.Header {
+		if m.Header[i].Name == name {
+			m.Header[i].Value = value
+			return
+		}
+	}
+	m.Header = append(m.Header, event.Field{Name: name, Value: value})
+}
+
+// drop takes a header away.
+func (m *message) drop(name string) {
+	m.Header = slices.DeleteFunc(m.Header, func(f event.Field) bool { return f.Name == name })
 }
 
 // spaces keeps room for the headers of messages.
@@ -118,8 +155,9 @@ type spaces struct{ pool sync.Pool } // of *message
 
 // done takes back a message that nobody uses any more.
 func (s *spaces) done(m *message) {
-	clear(m.header)
-	m.body = nil
+	clear(m.Header)
+	clear(m.fields)
+	m.Header, m.Body = m.Header[:0], nil
 	s.pool.Put(m)
 }
 
@@ -128,28 +166,30 @@ func (s *spaces) done(m *message) {
 func (s *spaces) message(a *event.Attempt, f envelope.Format, source string, fixed map[string]string, signer Signer) *message {
 	m, _ := s.pool.Get().(*message)
 	if m == nil {
-		m = &message{header: map[string]string{}}
+		m = &message{}
 	}
-	m.fields, m.body = envelope.Encode(m.fields, a, f, source)
+	m.fields, m.Body = envelope.Encode(m.fields, a, f, source)
 	if signer != nil {
-		m.fields = signed(m.fields, signer, m.body)
+		m.fields = signed(m.fields, signer, m.Body)
 	}
-	h := m.header
+	cloudEvent := false
 	for _, f := range m.fields {
-		h[natsName(f.Name)] = f.Value
+		name := natsName(f.Name)
+		cloudEvent = cloudEvent || name == "ce-specversion"
+		m.Header = append(m.Header, event.Field{Name: name, Value: f.Value})
 	}
 	if f == envelope.Binary {
 		// The binding to NATS has the content type as an attribute; the libraries,
 		// and services that know no CloudEvents, look for the header.
-		if e := a.Event; e.ContentType != "" && h["ce-specversion"] != "" {
-			h["ce-datacontenttype"] = envelope.AttributeValue(e.ContentType)
+		if e := a.Event; e.ContentType != "" && cloudEvent {
+			m.set("ce-datacontenttype", envelope.AttributeValue(e.ContentType))
 		}
-		addValid(h, "Correlation-Id", a.Event.CorrelationID)
-		addValid(h, "Causation-Id", a.Event.CausationID)
+		m.setValid("Correlation-Id", a.Event.CorrelationID)
+		m.setValid("Causation-Id", a.Event.CausationID)
 	}
 	for name, value := range fixed {
-		delete(h, natsName(http.CanonicalHeaderKey(name)))
-		h[name] = strings.TrimSpace(value) // in the case it is configured in: Nats-TTL
+		m.drop(natsName(http.CanonicalHeaderKey(name)))
+		m.set(name, strings.TrimSpace(value)) // in the case it is configured in: Nats-TTL
 	}
 	return m
 }
@@ -172,9 +212,9 @@ var natsNames = map[string]string{
 	"Ce-Time": "ce-time", "Ce-Correlationid": "ce-correlationid", "Ce-Causationid": "ce-causationid",
 }
 
-func addValid(h map[string]string, name, value string) {
+func (m *message) setValid(name, value string) {
 	if value != "" && !strings.ContainsFunc(value, notInValue) {
-		h[name] = value
+		m.set(name, value)
 	}
 }
 

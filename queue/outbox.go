@@ -95,12 +95,21 @@ func (c *Conn) drainPage(ctx context.Context, store OutboxStore) (more bool, err
 func (c *Conn) publishRow(ctx context.Context, p event.Publication) error {
 	ctx, cancel := context.WithTimeout(ctx, outboxExpiry)
 	defer cancel()
-	err := c.Publish(ctx, p)
+	err := c.Publish(ctx, messageOf(&p))
 	var refusal *publishError
 	if errors.As(err, &refusal) && refusal.TooLarge() {
-		return c.Publish(ctx, withoutBody(p))
+		p = withoutBody(p)
+		return c.Publish(ctx, messageOf(&p))
 	}
 	return err
+}
+
+func messageOf(p *event.Publication) *event.NATSMessage {
+	m := &event.NATSMessage{Subject: p.Subject, Body: p.Body}
+	for name, value := range p.Header {
+		m.Header = append(m.Header, event.Field{Name: name, Value: value})
+	}
+	return m
 }
 
 // withoutBody says where the body is instead of carrying it.

@@ -34,12 +34,12 @@ func (e *publishError) TooLarge() bool { return e.tooLarge }
 // that has a method Permanent, and that says true, would come again; of one that
 // is too large for the server its method TooLarge says true. After any other
 // error the message may have been published all the same.
-func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
+func (c *Conn) Publish(ctx context.Context, out *event.NATSMessage) error {
 	m, _ := c.messages.Get().(*message)
 	if m == nil {
 		m = &message{Msg: nats.Msg{Header: nats.Header{}}}
 	}
-	if err := c.fill(m, &p); err != nil {
+	if err := m.fill(out); err != nil {
 		return err
 	}
 	select {
@@ -50,7 +50,7 @@ func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
 	}
 	future, err := c.js.PublishMsgAsync(&m.Msg)
 	if err != nil {
-		return classify(err, p.Subject)
+		return c.explain(err, "publish", &m.Msg)
 	}
 	select {
 	case <-future.Ok():
@@ -58,9 +58,9 @@ func (c *Conn) Publish(ctx context.Context, p event.Publication) error {
 		c.messages.Put(m) // in any other case the client may send it once more
 		return nil
 	case err := <-future.Err():
-		return classify(err, p.Subject)
+		return c.explain(err, "publish", &m.Msg)
 	case <-ctx.Done():
-		return fmt.Errorf("publish to %s: no PubAck: %w", p.Subject, ctx.Err())
+		return fmt.Errorf("publish to %s: no PubAck: %w", out.Subject, ctx.Err())
 	}
 }
 
@@ -73,9 +73,9 @@ func (noResponders) NoResponders() bool { return true }
 // Request sends a message and returns the reply to it. While there is no
 // connection it fails at once. Errors are those of [Conn.Publish], and one whose
 // method NoResponders says true when nobody listens on the subject.
-func (c *Conn) Request(ctx context.Context, p event.Publication) (header map[string][]string, body []byte, err error) {
+func (c *Conn) Request(ctx context.Context, out *event.NATSMessage) (header map[string][]string, body []byte, err error) {
 	m := &message{Msg: nats.Msg{Header: nats.Header{}}}
-	if err := c.fill(m, &p); err != nil {
+	if err := m.fill(out); err != nil {
 		return nil, nil, err
 	}
 	reply, err := c.nats.RequestMsgWithContext(ctx, &m.Msg)
@@ -84,10 +84,8 @@ func (c *Conn) Request(ctx context.Context, p event.Publication) (header map[str
 		return reply.Header, reply.Data, nil
 	case errors.Is(err, nats.ErrNoResponders):
 		return nil, nil, noResponders{err}
-	case errors.Is(err, nats.ErrMaxPayload):
-		return nil, nil, &publishError{message: err.Error(), tooLarge: true}
 	default:
-		return nil, nil, fmt.Errorf("request to %s: %w", p.Subject, err)
+		return nil, nil, c.explain(err, "request", &m.Msg)
 	}
 }
 
@@ -103,31 +101,26 @@ func (m *message) clear() {
 	m.values, m.Data = m.values[:0], nil
 }
 
-// fill makes an empty message of a publication, and checks what the server or the
-// protocol would refuse.
-func (c *Conn) fill(m *message, p *event.Publication) error {
-	if p.Subject == "" || strings.ContainsAny(p.Subject, "*> \t\r\n") {
-		return &publishError{message: fmt.Sprintf("%q is no subject to publish on", p.Subject)}
+// fill takes in what an empty message is to say, and checks what the protocol would
+// refuse.
+func (m *message) fill(out *event.NATSMessage) error {
+	if out.Subject == "" || strings.ContainsAny(out.Subject, "*> \t\r\n") {
+		return &publishError{message: fmt.Sprintf("%q is no subject to publish on", out.Subject)}
 	}
-	if !c.Connected() {
-		return fmt.Errorf("publish to %s: %w: %s", p.Subject, nats.ErrDisconnected, c.Problem())
-	}
-	m.Subject, m.Data = p.Subject, p.Body
-	m.values = slices.Grow(m.values, len(p.Header)) // it must not move
-	for name, value := range p.Header {
-		if strings.ContainsAny(value, "\r\n") || strings.ContainsAny(name, ":\r\n ") {
-			return &publishError{message: fmt.Sprintf("header %q cannot be sent", name)}
+	m.Subject, m.Data = out.Subject, out.Body
+	m.values = slices.Grow(m.values, len(out.Header)) // it must not move
+	for _, f := range out.Header {
+		if breaksLine(f.Value) || breaksLine(f.Name) || strings.IndexByte(f.Name, ':') >= 0 || strings.IndexByte(f.Name, ' ') >= 0 {
+			return &publishError{message: fmt.Sprintf("header %q cannot be sent", f.Name)}
 		}
-		m.values = append(m.values, value)
-		m.Header[name] = m.values[len(m.values)-1 : len(m.values) : len(m.values)]
-	}
-	if limit := c.nats.MaxPayload(); limit > 0 && int64(size(&m.Msg)) > limit {
-		return &publishError{
-			message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size(&m.Msg), limit),
-			tooLarge: true,
-		}
+		m.values = append(m.values, f.Value)
+		m.Header[f.Name] = m.values[len(m.values)-1 : len(m.values) : len(m.values)]
 	}
 	return nil
+}
+
+func breaksLine(s string) bool {
+	return strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '\r') >= 0
 }
 
 // size is what the server counts: headers and body.
@@ -139,14 +132,19 @@ func size(m *nats.Msg) int {
 	return n
 }
 
-// classify says what an error of the client means.
-func classify(err error, subject string) error {
+// explain says what an error of the client means for a message.
+func (c *Conn) explain(err error, what string, m *nats.Msg) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return &publishError{message: err.Error(), tooLarge: true}
+		return &publishError{
+			message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size(m), c.nats.MaxPayload()),
+			tooLarge: true,
+		}
 	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("publish: no stream captures %s: %w", subject, err)
+		return fmt.Errorf("%s: no stream captures %s: %w", what, m.Subject, err)
+	case errors.Is(err, nats.ErrReconnectBufExceeded): // there is no such buffer
+		return fmt.Errorf("%s to %s: %w: %s", what, m.Subject, nats.ErrDisconnected, c.Problem())
 	default:
-		return fmt.Errorf("publish to %s: %w", subject, err)
+		return fmt.Errorf("%s to %s: %w", what, m.Subject, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/eventd-io/eventd/queue"
+	"github.com/nats-io/nats.go"
 	"github.com/rs/zerolog"
 )
 
@@ -27,19 +28,19 @@ var outStream = queue.Stream{Name: "OUT", Subjects: []string{"OUT", "OUT.*"}}
 func TestPublish(t *testing.T) {
 	x := newRig(t, outStream)
 	for name, c := range map[string]struct {
-		p                   event.Publication
+		p                   event.NATSMessage
 		ok, permanent, size bool
 	}{
-		"fine":             {p: event.Publication{Subject: "OUT", Body: []byte("x"), Header: map[string]string{"A": "b"}}, ok: true},
-		"too large":        {p: event.Publication{Subject: "OUT", Body: make([]byte, 2<<20)}, permanent: true, size: true},
-		"too large header": {p: event.Publication{Subject: "OUT", Header: map[string]string{"A": strings.Repeat("b", 2<<20)}}, permanent: true, size: true},
-		"wildcard":         {p: event.Publication{Subject: "OUT.*"}, permanent: true},
-		"empty subject":    {p: event.Publication{}, permanent: true},
-		"line break":       {p: event.Publication{Subject: "OUT", Header: map[string]string{"A": "b\r\nC: d"}}, permanent: true},
-		"no stream":        {p: event.Publication{Subject: "NOWHERE"}},
+		"fine":             {p: event.NATSMessage{Subject: "OUT", Body: []byte("x"), Header: []event.Field{{Name: "A", Value: "b"}}}, ok: true},
+		"too large":        {p: event.NATSMessage{Subject: "OUT", Body: make([]byte, 2<<20)}, permanent: true, size: true},
+		"too large header": {p: event.NATSMessage{Subject: "OUT", Header: []event.Field{{Name: "A", Value: strings.Repeat("b", 2<<20)}}}, permanent: true, size: true},
+		"wildcard":         {p: event.NATSMessage{Subject: "OUT.*"}, permanent: true},
+		"empty subject":    {p: event.NATSMessage{}, permanent: true},
+		"line break":       {p: event.NATSMessage{Subject: "OUT", Header: []event.Field{{Name: "A", Value: "b\r\nC: d"}}}, permanent: true},
+		"no stream":        {p: event.NATSMessage{Subject: "NOWHERE"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := x.Publish(context.Background(), c.p)
+			err := x.Publish(context.Background(), &c.p)
 			if (err == nil) != c.ok {
 				t.Fatalf("Publish = %v; want success %t", err, c.ok)
 			}
@@ -64,8 +65,8 @@ func TestNothingIsBufferedWithoutAConnection(t *testing.T) {
 	if c.Connected() || c.Problem() == "" {
 		t.Errorf("connected = %t, problem %q; want a problem", c.Connected(), c.Problem())
 	}
-	if err := c.Publish(context.Background(), event.Publication{Subject: "OUT"}); err == nil {
-		t.Error("Publish without a server succeeds; want an error at once")
+	if err := c.Publish(context.Background(), &event.NATSMessage{Subject: "OUT"}); !errors.Is(err, nats.ErrDisconnected) || !strings.Contains(err.Error(), c.Problem()) {
+		t.Errorf("Publish without a server = %v; want an error at once that says why", err)
 	}
 }
 

@@ -32,22 +32,22 @@ func TestRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := context.Background()
-	header, body, err := x.Request(ctx, event.Publication{Subject: "ledger.post", Header: map[string]string{"ce-id": "1"}, Body: []byte("x")})
+	header, body, err := x.Request(ctx, &event.NATSMessage{Subject: "ledger.post", Header: []event.Field{{Name: "ce-id", Value: "1"}}, Body: []byte("x")})
 	if err != nil || string(body) != "re: x" || header["ce-id"][0] != "re-1" {
 		t.Errorf("Request = %v, %s, %v", header, body, err)
 	}
-	_, _, err = x.Request(ctx, event.Publication{Subject: "nobody"})
+	_, _, err = x.Request(ctx, &event.NATSMessage{Subject: "nobody"})
 	var nobody interface{ NoResponders() bool }
 	if !errors.As(err, &nobody) || !nobody.NoResponders() {
 		t.Errorf("nobody listens: %v", err)
 	}
 	soon, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
-	if _, _, err = x.Request(soon, event.Publication{Subject: "hung"}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, _, err = x.Request(soon, &event.NATSMessage{Subject: "hung"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("no reply: %v; want a deadline", err)
 	}
 	var permanent interface{ Permanent() bool }
-	if _, _, err = x.Request(ctx, event.Publication{Subject: "a.*"}); !errors.As(err, &permanent) || !permanent.Permanent() {
+	if _, _, err = x.Request(ctx, &event.NATSMessage{Subject: "a.*"}); !errors.As(err, &permanent) || !permanent.Permanent() {
 		t.Errorf("a wildcard: %v; want a permanent error", err)
 	}
 }
