@@ -56,7 +56,7 @@ func openExisting(o *Options) (*bolt.DB, *os.File, error) {
 		o.Log.Warn().Str("path", o.Path).Msg("one of the two first pages of the store is damaged, as by a crash in a commit: if it was the newer one, the last commit is missing")
 	}
 	b, f, err := openFile(o.Path, &bolt.Options{
-		Timeout: o.LockTimeout, FreelistType: bolt.FreelistMapType, InitialMmapSize: mapSize,
+		Timeout: o.LockTimeout, FreelistType: bolt.FreelistArrayType, InitialMmapSize: mapSize,
 	})
 	if err == nil {
 		b.AllocSize = growStep

@@ -25,7 +25,7 @@ func p99(list []time.Duration) time.Duration {
 // end, liveMB what of it is in use, p99a and p99z those of the first and the
 // last quarter of the commits.
 func BenchmarkRetention(b *testing.B) {
-	for name, kept := range map[string]time.Duration{"1s": time.Second, "1m": time.Minute, "for ever": 0} {
+	for name, kept := range map[string]time.Duration{"1s": time.Second, "1m": time.Minute, "8s": 8 * time.Second, "for ever": 0} {
 		b.Run(name, func(b *testing.B) {
 			var c durations
 			db := openTest(b, filepath.Join(b.TempDir(), "eventd.db"), func(o *Options) {
