@@ -19,6 +19,7 @@ import (
 	"github.com/eventd-io/eventd/api/client"
 	"github.com/eventd-io/eventd/api/wire"
 	"github.com/eventd-io/eventd/daemon"
+	"github.com/eventd-io/eventd/internal/freeport"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -67,12 +68,11 @@ func (l *lines) String() string {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return "127.0.0.1:" + port
 }
 
 // prepare writes a configuration: the listeners and the given rest.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,6 +21,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/eventd-io/eventd/internal/freeport"
 )
 
 // TestMain lets the test binary stand for eventd: called by that name it runs
@@ -81,17 +82,15 @@ func eventually(so func() bool) bool {
 	return true
 }
 
-// freePorts returns ports that nobody listens on now. They are held until all
-// are found, so that they differ.
+// freePorts returns ports that nobody listens on now.
 func freePorts(n int) ([]string, error) {
 	var ports []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := freeport.Take()
 		if err != nil {
 			return nil, err
 		}
-		defer l.Close()
-		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		ports = append(ports, port)
 	}
 	return ports, nil
 }
