@@ -264,6 +264,34 @@ func TestUndecodableAndUnroutedAreKept(t *testing.T) {
 	p.await("stray", "COMPLETED")
 }
 
+// TestUndecodableAreTakenUp once the source says of which type its messages are.
+func TestUndecodableAreTakenUp(t *testing.T) {
+	url, calls := endpoint(t)
+	p := run(t, routes(url))
+	publishWith(t, p.nats, "IN", "a line of text", nats.Header{"Nats-Msg-Id": {"line-1"}, "X-Of": {"ledger"}})
+	var kept string
+	p.eventually(func() error {
+		list, err := p.List(context.Background(), client.Query{Reason: "undecodable"})
+		if err != nil || len(list.Events) != 1 {
+			return fmt.Errorf("%d undecodable events, %w; want 1", len(list.Events), err)
+		}
+		kept = list.Events[0].EventID
+		return nil
+	})
+	p.write(strings.Replace(routes(url), "subject: IN", "subject: IN, message_type: RQ_A", 1))
+	if err := p.Reload(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	now := p.await("line-1", "COMPLETED").Rows[0]
+	if now.MessageType != "RQ_A" || now.CausationID != kept || now.SourceService != "UPSTREAM" || calls() != 1 {
+		t.Errorf("%+v, %d calls; want RQ_A from UPSTREAM, caused by %s, and 1 call", now, calls(), kept)
+	}
+	d := p.await(kept, "COMPLETED")
+	if last := d.Timeline[len(d.Timeline)-1].Detail; !strings.Contains(last, "it is event line-1 of table inbound") {
+		t.Errorf("its timeline ends with %q", last)
+	}
+}
+
 func TestReloadOfABadFileChangesNothing(t *testing.T) {
 	url, _ := endpoint(t)
 	p := run(t, routes(url))

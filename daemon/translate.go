@@ -47,6 +47,9 @@ func translateRouter(c *config.Config, p nats, log zerolog.Logger) (router.Confi
 	if out.Schemas, err = from.ofSources(c); err != nil {
 		return out, err
 	}
+	if out.Decoders, err = decoders(c); err != nil {
+		return out, err
+	}
 	for _, r := range c.Routes {
 		route := router.Route{
 			Name: r.Name, MessageTypes: r.MessageType, When: r.When,
@@ -257,4 +260,25 @@ func translateSource(c *config.Config, name string, s config.Source) (queue.Sour
 		SourceService: s.SourceService, TargetService: s.TargetService, MessageType: s.MessageType,
 		MaxAckPending: s.MaxAckPending, AckWait: s.AckWait,
 	}, nil
+}
+
+// decoders returns what decodes once more what a source brought. One that verifies
+// has none: of what is kept nobody knows any more whether it was signed.
+func decoders(c *config.Config) (map[string]router.Decoder, error) {
+	list := make(map[string]router.Decoder)
+	for name, s := range c.Sources {
+		if s.Verify != nil {
+			continue
+		}
+		o, err := translateSource(c, name, s)
+		if err != nil {
+			return nil, err
+		}
+		list[name] = func(e *event.Event, payload []byte) event.Message {
+			origin := o.Origin()
+			origin.At = time.Now().UTC()
+			return envelope.DecodeAgain(e, payload, origin)
+		}
+	}
+	return list, nil
 }

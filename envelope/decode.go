@@ -58,6 +58,20 @@ func Refuse(header map[string][]string, body []byte, o Origin, problem event.Rea
 	return m
 }
 
+// DecodeAgain decodes what was kept as it came, as if it came now from o, whose
+// subject and position are those of e. It is [Decode] otherwise.
+func DecodeAgain(e *event.Event, payload []byte, o Origin) event.Message {
+	header := make(map[string][]string, len(e.Headers)+1)
+	for name, value := range e.Headers {
+		header[name] = []string{value}
+	}
+	if e.ContentType != "" {
+		header["content-type"] = []string{e.ContentType}
+	}
+	o.Topic, o.Position = e.Topic, e.Position
+	return Decode(header, payload, o)
+}
+
 // idOf returns an ID that is the same whenever this message is delivered.
 func idOf(p event.Position) string {
 	return event.DeriveID(p.Stream, strconv.FormatUint(p.Sequence, 10), strconv.FormatInt(p.Stored.UnixNano(), 10))
@@ -67,6 +81,14 @@ func idOf(p event.Position) string {
 func (f *fields) keep(body []byte, o *Origin, problem event.Reason, detail string) event.Message {
 	m := o.message()
 	m.ContentType, m.Headers, m.Payload = f.contentType, f.rest, body
+	for name, value := range map[string]string{ // of the headers that eventd itself reads
+		"eventd-message-type": f.messageType, "nats-msg-id": f.messageID, "correlation-id": f.correlationID,
+		"causation-id": f.causationID, "eventd-deliver-at": f.deliverAt, "eventd-delay": f.delay,
+	} {
+		if value != "" {
+			set(&m.Headers, name, strings.ToValidUTF8(value, replacement))
+		}
+	}
 	for name, value := range f.attributes {
 		set(&m.Headers, strings.ToValidUTF8("ce-"+name, replacement), strings.ToValidUTF8(value, replacement))
 	}

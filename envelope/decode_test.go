@@ -402,3 +402,24 @@ func BenchmarkDecodeBinary(b *testing.B) {
 		Decode(h, kilobyte, o)
 	}
 }
+
+// TestDecodeAgain: what is kept of a message is enough to decode it once the source
+// says what it lacks.
+func TestDecodeAgain(t *testing.T) {
+	o := origin()
+	o.MessageType = ""
+	h := headerOf("Nats-Msg-Id", "n-1", "Correlation-Id", "c-1", "Causation-Id", "p-1", "Eventd-Delay", "90s", "Content-Type", "text/plain", "X-Own", "x", "Ce-Subject", "s")
+	kept := Decode(h, []byte("hello"), o)
+	if kept.Problem != event.Undecodable {
+		t.Fatalf("Decode = %+v; want undecodable", kept)
+	}
+	if still := DecodeAgain(&kept.Event, kept.Payload, o); still.Problem != event.Undecodable || still.ID != kept.ID {
+		t.Errorf("DecodeAgain from the same origin = %+v; want the same", still)
+	}
+	o.MessageType = "T"
+	want := Decode(h, []byte("hello"), o)
+	o.Topic, o.Position = "", event.Position{} // they are those of what was kept
+	if got := DecodeAgain(&kept.Event, kept.Payload, o); want.Problem != "" || asJSON(got) != asJSON(want) {
+		t.Errorf("DecodeAgain = %s\nwant %s", asJSON(got), asJSON(want))
+	}
+}

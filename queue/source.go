@@ -43,6 +43,14 @@ type SourceOptions struct {
 	AckWait       time.Duration
 }
 
+// Origin returns what the options alone say of a message.
+func (o *SourceOptions) Origin() envelope.Origin {
+	return envelope.Origin{
+		Table: o.Table, Source: o.Name, SourceService: o.SourceService, TargetService: o.TargetService,
+		MessageType: o.MessageType, CreatedBy: o.Service,
+	}
+}
+
 // Source receives messages through a durable consumer.
 type Source struct {
 	options   SourceOptions
@@ -300,12 +308,9 @@ func (s *Source) decode(m jetstream.Msg) (event.Message, error) {
 	if err != nil {
 		return event.Message{}, fmt.Errorf("message without JetStream metadata: %w", err)
 	}
-	o := &s.options
-	origin := envelope.Origin{
-		Table: o.Table, Source: o.Name, SourceService: o.SourceService, TargetService: o.TargetService,
-		Topic: m.Subject(), MessageType: o.MessageType, CreatedBy: o.Service, At: time.Now().UTC(),
-		Position: event.Position{Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp},
-	}
+	origin := s.options.Origin()
+	origin.Topic, origin.At = m.Subject(), time.Now().UTC()
+	origin.Position = event.Position{Stream: meta.Stream, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp}
 	if c := s.checks.Load(); c != nil {
 		return c.decode(m, origin), nil
 	}

@@ -82,12 +82,28 @@ func (r *Router) uncountStep(t *task, why string, now time.Time) *step {
 // work makes attempts, one after the other, as long as there is one for its slot.
 func (d *dispatcher) work(h *Handler, t *task) {
 	for t != nil {
-		d.attempt(h, t)
+		a := d.attempt(h, t)
+		d.stagger(&a)
 		h, t = d.next(t)
 	}
 }
 
-func (d *dispatcher) attempt(h *Handler, t *task) {
+// stagger keeps a slot for a while whose attempt has timed out. All slots of a handler
+// that hangs would else be free again at the same moment, over and over, and the
+// others would wait while they are filled.
+func (d *dispatcher) stagger(a *event.Answer) {
+	if a.Reason != event.Timeout || a.Took <= 0 {
+		return
+	}
+	timer := time.NewTimer(time.Duration(chance() * float64(a.Took) / 8))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-d.router.quit:
+	}
+}
+
+func (d *dispatcher) attempt(h *Handler, t *task) event.Answer {
 	a := h.Deliverer.Deliver(d.router.attempts, &event.Attempt{
 		Event: t.event, Payload: t.payload, Handler: h.Name, Route: t.delivery.Route,
 		Number: t.delivery.Attempts, Generation: t.delivery.Generation,
@@ -95,10 +111,11 @@ func (d *dispatcher) attempt(h *Handler, t *task) {
 	})
 	if a.Outcome == event.Unsent {
 		d.unsent(t)
-		return
+		return a
 	}
 	d.heed(t, &a)
 	d.conclude(&outcome{handler: h, task: t, answer: a})
+	return a
 }
 
 // unsent hands back an attempt that has a slot and was not made.

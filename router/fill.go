@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -105,7 +106,7 @@ func (d *dispatcher) fill(n int) bool {
 	}
 	if err == nil {
 		tasks = d.cautious(tasks, n)
-		err = d.count(tasks, now)
+		err = d.count(tasks, d.countPatience(tasks, n), now)
 	}
 	if err != nil {
 		return d.later(err, now, n)
@@ -158,9 +159,23 @@ func (d *dispatcher) later(err error, now time.Time, reserved int) bool {
 	return false
 }
 
-// count counts an attempt of each task, in one commit, and lets them run. After
-// an error none is known to be counted.
-func (d *dispatcher) count(tasks []*task, now time.Time) error {
+// countPatience returns how long the counts of attempts may wait for a commit to share.
+// That of a few retries, which nobody waits for to the millisecond, or of attempts that
+// take long, does not take one from what comes in. Room for n is reserved for them.
+func (d *dispatcher) countPatience(tasks []*task, n int) time.Duration {
+	d.mu.Lock()
+	slow := d.slow
+	d.mu.Unlock()
+	fresh := func(t *task) bool { return t.delivery.Status != event.Retry }
+	if !slow && (2*len(tasks) > n || slices.ContainsFunc(tasks, fresh)) {
+		return 0
+	}
+	return settlePatience
+}
+
+// count counts an attempt of each task, in one commit, which may wait so long for
+// others to share it, and lets them run. After an error none is known to be counted.
+func (d *dispatcher) count(tasks []*task, patience time.Duration, now time.Time) error {
 	if len(tasks) == 0 {
 		return nil
 	}
@@ -169,7 +184,7 @@ func (d *dispatcher) count(tasks []*task, now time.Time) error {
 	for i, t := range tasks {
 		steps[i] = d.router.beginStep(t, service, now)
 	}
-	if err := d.router.commit(context.WithoutCancel(d.router.attempts), now, steps...); err != nil {
+	if err := d.router.commitWithin(context.WithoutCancel(d.router.attempts), patience, now, steps...); err != nil {
 		return err
 	}
 	for i, t := range tasks {

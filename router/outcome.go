@@ -29,6 +29,7 @@ func (d *dispatcher) conclude(o *outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.outcomes = append(d.outcomes, o)
+	d.slow = o.answer.Took >= slowAttempt
 	d.gathering.came(len(d.outcomes))
 	d.settling++
 	if !d.settler {
@@ -60,10 +61,14 @@ func (d *dispatcher) settle() {
 // waits for them. A crash in that time makes their attempts count as interrupted.
 const settlePatience = 5 * time.Millisecond
 
+// slowAttempt is how long an attempt takes beside which the time that its outcome
+// waits is nothing.
+const slowAttempt = 100 * settlePatience
+
 // patience returns how long outcomes may wait for a commit to share: not at all
 // when their room is needed soon. The caller holds mu.
 func (d *dispatcher) patience() time.Duration {
-	if d.backlog || 4*d.taken() > d.handler.Concurrency || d.router.quitting() {
+	if d.router.quitting() || !d.slow && (d.backlog || 4*d.taken() > d.handler.Concurrency) {
 		return 0
 	}
 	return settlePatience

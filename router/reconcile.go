@@ -105,8 +105,8 @@ func (r *Router) holdStep(x *event.Due, now time.Time) *step {
 	})
 }
 
-// takeUp routes the events that no route took when they came, or whose handler
-// was gone, once the configuration has a place for them. One delivery of a
+// takeUp routes the events that no route took when they came, that could not be
+// decoded, or whose handler was gone, once the configuration has a place for them. One delivery of a
 // fan-out may be held while another has FAILED, and with it the event. It takes
 // them a page at a time, so that what comes in goes on; a start looks again at
 // what a stop or a crash has left.
@@ -158,8 +158,15 @@ func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err 
 	var due []string
 	ctx = context.WithoutCancel(ctx) // what is read in part is routed wrongly
 	w := r.newMemory(ctx)
+	var again []decodedAgain
 	for _, seq := range seqs {
 		rec, err := r.store.Get(ctx, seq)
+		if err == nil && undecoded(&rec.State) {
+			if x, ok := r.decodeAgain(ctx, &rec, w); ok {
+				steps, again = append(steps, x.step), append(again, x)
+			}
+			continue
+		}
 		if err != nil || !unrouted(&rec.State) {
 			continue
 		}
@@ -185,7 +192,9 @@ func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err 
 	if len(steps) == 0 {
 		return 0, nil
 	}
-	if err := r.commit(ctx, clock(), steps...); err != nil {
+	err = r.commit(ctx, clock(), steps...)
+	r.concludeDecoded(again, err)
+	if err != nil {
 		return 0, err
 	}
 	r.wake(slices.Compact(slices.Sorted(slices.Values(due))))

@@ -45,9 +45,15 @@ type Config struct {
 	// to be routed after all; by name of the source. When it arrives, whoever
 	// receives it does so.
 	Schemas map[string]Checker
+	// Decoders decode once more what a source brought that was undecodable, as if it
+	// came now; by name of the source.
+	Decoders map[string]Decoder
 	// DeadLetter is the subject that dead letters are published on; "" for none.
 	DeadLetter string
 }
+
+// Decoder decodes a stored message. It has a Problem when it is still none.
+type Decoder func(e *event.Event, payload []byte) event.Message
 
 // Options of a router that stay.
 type Options struct {
@@ -90,6 +96,7 @@ type live struct {
 	*table
 	dispatchers map[string]*dispatcher
 	schemas     map[string]Checker // by source
+	decoders    map[string]Decoder // by source
 	deadLetter  string
 }
 
@@ -196,7 +203,7 @@ func (r *Router) Reload(c Config) error {
 // caller holds mu, or is New. A handler that comes back before its attempts of
 // before have ended gets its dispatcher back, so that its slots are counted once.
 func (r *Router) install(t *table, c Config) (added []*dispatcher) {
-	now := &live{table: t, deadLetter: c.DeadLetter, schemas: c.Schemas, dispatchers: make(map[string]*dispatcher, len(c.Handlers))}
+	now := &live{table: t, deadLetter: c.DeadLetter, schemas: c.Schemas, decoders: c.Decoders, dispatchers: make(map[string]*dispatcher, len(c.Handlers))}
 	for i := range c.Handlers {
 		h := &c.Handlers[i]
 		d := r.known[h.Name]

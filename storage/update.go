@@ -83,7 +83,7 @@ func (t *transaction) take(u *event.Update) error {
 		u.Err = fmt.Errorf("event %d: %w", u.Seq, ErrQuarantined)
 		return t.quarantine(u.Seq, err)
 	}
-	old := event.State{Status: s.Status, Deliveries: slices.Clone(s.Deliveries)}
+	old := event.State{Status: s.Status, Reason: s.Reason, Deliveries: slices.Clone(s.Deliveries)}
 	effects, heads, err := step(u, &old, &s.State)
 	if err == nil && old.Status.Final() && !s.Status.Final() {
 		err = t.revivable(b, u.Seq, s.PayloadRow, effects)
@@ -146,10 +146,15 @@ func checkStep(old, s *event.State) error {
 		}
 	}
 	s.Derive()
-	if len(old.Deliveries) == 0 && s.Status != old.Status && !event.CanStep(old.Status, s.Status) {
+	if len(old.Deliveries) == 0 && s.Status != old.Status && !event.CanStep(old.Status, s.Status) && !decoded(old, s) {
 		return illegal(old.Status, s.Status)
 	}
 	return nil
+}
+
+// decoded reports whether what could not be decoded has turned out to be another event.
+func decoded(old, s *event.State) bool {
+	return old.Status == event.Error && old.Reason == event.Undecodable && s.Status == event.Completed
 }
 
 // revivable reports an event that has ended and cannot be handled again: what

@@ -77,14 +77,16 @@ type round struct {
 
 const neighbourRate = 30 // events a second for each handler
 
-// publish sends the events of a round at an even pace.
+// publish sends the events of a round at an even pace, those of all types in turns:
+// sent together they would wait for each other in the NATS server.
 func (n *neighbourhood) publish(t *testing.T, js jetstream.JetStream, x round) {
 	t.Helper()
-	tick := time.NewTicker(time.Second / neighbourRate)
+	tick := time.NewTicker(time.Second / time.Duration(neighbourRate*len(x.types)))
 	defer tick.Stop()
 	number := 0
-	for began := time.Now(); time.Since(began) < x.lasts; <-tick.C {
+	for began := time.Now(); time.Since(began) < x.lasts; {
 		for _, messageType := range x.types {
+			<-tick.C
 			number++
 			id := fmt.Sprintf("%s-%s-%d", x.name, messageType, number)
 			m := nats.NewMsg("IN")
@@ -182,7 +184,7 @@ func neighboursConfig(url string) (config string, well, all []string) {
 		if name[0] == 'w' {
 			path = "well"
 		}
-		config += fmt.Sprintf("  %s: {http: %q, timeout: 2s}\n", name, url+"/"+path)
+		config += fmt.Sprintf("  %s: {http: %q, timeout: 2s, breaker: {failures: 5, open: 2s}}\n", name, url+"/"+path)
 		routes += fmt.Sprintf("  - {message_type: %s, handler: %s}\n", name, name)
 	}
 	return config + routes, well, all
