@@ -3,8 +3,8 @@ package freeport
 
 import (
 	"errors"
-	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 )
@@ -18,7 +18,7 @@ const (
 
 var (
 	mu   sync.Mutex
-	next = rand.IntN(count)
+	next = os.Getpid() * 101 % count // apart from where other processes begin
 )
 
 // Take returns a port of 127.0.0.1 that nobody listens on, each once in a process.
