@@ -47,7 +47,22 @@ func (m *machine) admission(t *rapid.T) *event.Admission {
 	for range pick(t, "entries", 0, 0, 1, 2) {
 		a.State.Timeline = append(a.State.Timeline, m.entry(t))
 	}
+	for i := range a.State.Deliveries {
+		a.State.Deliveries[i] = apart(a.State.Deliveries[i], i)
+	}
 	return a
+}
+
+// apart gives each delivery of an event a handler of its own: no route makes two to
+// one, and which goes first of those that are due at the same time is left open. The
+// fourth and those behind it are to handlers that nobody asks for.
+func apart(d event.Delivery, n int) event.Delivery {
+	if n < 3 {
+		d.Handler = fmt.Sprint("h", 1+n)
+	} else {
+		d.Handler = fmt.Sprint("other", n)
+	}
+	return d
 }
 
 func (m *machine) delivery(t *rapid.T, status event.Status) event.Delivery {
@@ -106,19 +121,20 @@ func (m *machine) step(t *rapid.T) func() func(*event.State) (*event.Effects, er
 			s.Status, s.Reason = status, event.Cancelled
 		}
 		if len(s.Deliveries) > 0 && kind != "note" && kind != "bare" {
-			d := &s.Deliveries[nth%len(s.Deliveries)]
+			n := nth % len(s.Deliveries)
+			d := &s.Deliveries[n]
 			to := status
 			if kind == "legal" {
 				to = legalFrom(d.Status, choice)
 			}
 			now.Status = to
-			*d = now
+			*d = apart(now, n)
 		}
 		switch kind {
 		case "drop":
 			s.Deliveries = s.Deliveries[:max(len(s.Deliveries)-1, 0)]
 		case "add":
-			s.Deliveries = append(s.Deliveries, extra)
+			s.Deliveries = append(s.Deliveries, apart(extra, len(s.Deliveries)))
 		case "decline":
 			return nil, errStep
 		}

@@ -49,7 +49,7 @@ func childEnd(t *testing.T, path string) {
 	for seq := uint64(1); seq <= n; seq++ {
 		end(t, db, seq, event.Completed, nil)
 	}
-	await(t, "removed events", func() bool { return db.reusable.Load() > 8<<20 })
+	await(t, "removed events", func() bool { return db.reusable.Load() > 6<<20 })
 	// Nothing behind what is in use now can be had.
 	db.extending.Lock()
 	high, err := db.highWater()
