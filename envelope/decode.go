@@ -46,7 +46,7 @@ func (f *fields) decode(body []byte, o *Origin) (event.Message, error) {
 
 // Refuse turns a received message into an event that holds it as it came, whole
 // and undecoded: with the given problem, an ID derived from its position, and
-// nothing that it says of itself.
+// nothing that it says of itself but as headers.
 func Refuse(header map[string][]string, body []byte, o Origin, problem event.Reason, detail string) event.Message {
 	m := sortOut(header, byNATS).keep(body, &o, problem, detail)
 	m.ID = idOf(o.Position)
@@ -59,10 +59,14 @@ func Refuse(header map[string][]string, body []byte, o Origin, problem event.Rea
 }
 
 // DecodeAgain decodes what was kept as it came, as if it came now from o, whose
-// subject and position are those of e. It is [Decode] otherwise.
+// subject and position are those of e. It is [Decode] otherwise. What was no text when
+// it came stays undecodable: two ids could be the same since.
 func DecodeAgain(e *event.Event, payload []byte, o Origin) event.Message {
 	header := make(map[string][]string, len(e.Headers)+1)
 	for name, value := range e.Headers {
+		if strings.Contains(name+value, replacement) || strings.Contains(value, encodedReplacement) {
+			return event.Message{Event: *e, Problem: event.Undecodable, Detail: "header " + quote(name) + " was not valid UTF-8"}
+		}
 		header[name] = []string{value}
 	}
 	if e.ContentType != "" {
@@ -71,6 +75,9 @@ func DecodeAgain(e *event.Event, payload []byte, o Origin) event.Message {
 	o.Topic, o.Position = e.Topic, e.Position
 	return Decode(header, payload, o)
 }
+
+// encodedReplacement is what stands in an encoded value for bytes that were no text.
+const encodedReplacement = "%EF%BF%BD"
 
 // idOf returns an ID that is the same whenever this message is delivered.
 func idOf(p event.Position) string {
@@ -90,7 +97,7 @@ func (f *fields) keep(body []byte, o *Origin, problem event.Reason, detail strin
 		}
 	}
 	for name, value := range f.attributes {
-		set(&m.Headers, strings.ToValidUTF8("ce-"+name, replacement), strings.ToValidUTF8(value, replacement))
+		set(&m.Headers, strings.ToValidUTF8("ce-"+name, replacement), encodeValue(strings.ToValidUTF8(value, replacement)))
 	}
 	m.Problem, m.Detail = problem, detail
 	return m

@@ -10,6 +10,7 @@ import (
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // pubAckTimeout is how long a PubAck may take when ctx allows more.
@@ -39,7 +40,7 @@ func (c *Conn) Publish(ctx context.Context, out *event.NATSMessage) error {
 	if m == nil {
 		m = &message{Msg: nats.Msg{Header: nats.Header{}}}
 	}
-	if err := m.fill(out); err != nil {
+	if err := c.fill(m, out); err != nil {
 		return err
 	}
 	select {
@@ -75,8 +76,11 @@ func (noResponders) NoResponders() bool { return true }
 // method NoResponders says true when nobody listens on the subject.
 func (c *Conn) Request(ctx context.Context, out *event.NATSMessage) (header map[string][]string, body []byte, err error) {
 	m := &message{Msg: nats.Msg{Header: nats.Header{}}}
-	if err := m.fill(out); err != nil {
+	if err := c.fill(m, out); err != nil {
 		return nil, nil, err
+	}
+	if n := size(&m.Msg); int64(n) > c.nats.MaxPayload() { // the client keeps what it cannot send in mind
+		return nil, nil, c.tooLarge(n)
 	}
 	reply, err := c.nats.RequestMsgWithContext(ctx, &m.Msg)
 	switch {
@@ -101,9 +105,12 @@ func (m *message) clear() {
 	m.values, m.Data = m.values[:0], nil
 }
 
-// fill takes in what an empty message is to say, and checks what the protocol would
-// refuse.
-func (m *message) fill(out *event.NATSMessage) error {
+// fill makes an empty message say what it is to say, and checks that there is a
+// connection and what the protocol would refuse.
+func (c *Conn) fill(m *message, out *event.NATSMessage) error {
+	if !c.Connected() {
+		return fmt.Errorf("send to %s: %w: %s", out.Subject, nats.ErrDisconnected, c.Problem())
+	}
 	if out.Subject == "" || strings.ContainsAny(out.Subject, "*> \t\r\n") {
 		return &publishError{message: fmt.Sprintf("%q is no subject to publish on", out.Subject)}
 	}
@@ -132,14 +139,20 @@ func size(m *nats.Msg) int {
 	return n
 }
 
+func (c *Conn) tooLarge(size int) error {
+	return &publishError{
+		message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size, c.nats.MaxPayload()),
+		tooLarge: true,
+	}
+}
+
 // explain says what an error of the client means for a message.
 func (c *Conn) explain(err error, what string, m *nats.Msg) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
-		return &publishError{
-			message:  fmt.Sprintf("%d bytes with headers; the server takes %d", size(m), c.nats.MaxPayload()),
-			tooLarge: true,
-		}
+		return c.tooLarge(size(m))
+	case errors.Is(err, jetstream.ErrAsyncPublishTimeout):
+		return fmt.Errorf("publish to %s: no PubAck within %v", m.Subject, pubAckTimeout)
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%s: no stream captures %s: %w", what, m.Subject, err)
 	case errors.Is(err, nats.ErrReconnectBufExceeded): // there is no such buffer

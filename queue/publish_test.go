@@ -65,7 +65,7 @@ func TestNothingIsBufferedWithoutAConnection(t *testing.T) {
 	if c.Connected() || c.Problem() == "" {
 		t.Errorf("connected = %t, problem %q; want a problem", c.Connected(), c.Problem())
 	}
-	if err := c.Publish(context.Background(), &event.NATSMessage{Subject: "OUT"}); !errors.Is(err, nats.ErrDisconnected) || !strings.Contains(err.Error(), c.Problem()) {
+	if err := c.Publish(context.Background(), &event.NATSMessage{Subject: "OUT", Header: []event.Field{{Name: "A", Value: "b"}}}); !errors.Is(err, nats.ErrDisconnected) || !strings.Contains(err.Error(), c.Problem()) {
 		t.Errorf("Publish without a server = %v; want an error at once that says why", err)
 	}
 }

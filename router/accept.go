@@ -137,12 +137,17 @@ type plan struct {
 	event.Admission
 	own      event.Event   // Admission.Event: a copy, as the original would keep its whole batch in memory
 	reserved []*dispatcher // by delivery; nil where no slot is kept
+	slotless bool          // none is to be kept
 }
 
 // plan decides where a message goes. Where a handler is idle its slot is kept
 // and the first attempt is counted with the very commit that stores the event.
 func (r *Router) plan(m *event.Message, w *memory, now time.Time) *plan {
-	p := &plan{own: m.Event}
+	return r.planAs(&plan{}, m, w, now)
+}
+
+func (r *Router) planAs(p *plan, m *event.Message, w *memory, now time.Time) *plan {
+	p.own = m.Event
 	p.Event, p.Payload, p.Mark = &p.own, m.Payload, m.Mark
 	p.State.UpdatedBy, p.State.UpdatedAt = m.CreatedBy, m.CreatedAt
 	if m.Problem != "" {
@@ -178,7 +183,7 @@ func (r *Router) addDelivery(p *plan, t target, now time.Time) {
 		d = notBeyond(d, p.Event)
 	}
 	var kept *dispatcher
-	if h := r.dispatcher(t.handler); h != nil && !d.Ordered() && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
+	if h := r.dispatcher(t.handler); h != nil && !p.slotless && !d.Ordered() && !due.After(now) && !expired(p.Event, now) && h.reserve(len(p.Payload), now) {
 		var e event.Entry
 		kept = h
 		d, e = begin(d, now)

@@ -36,18 +36,21 @@ func (r *Router) decodeAgain(ctx context.Context, rec *event.Record, w *memory) 
 		return x, false
 	}
 	if c := live.schemas[rec.Source]; c != nil {
-		if m.Detail = misfit(c, "source "+rec.Source, payload); m.Detail != "" {
+		if m.Detail = misfit(c, "source "+rec.Source, m.Payload); m.Detail != "" {
 			m.Problem = event.Invalid
 		}
 	}
 	if m.ID == rec.ID { // by its place in the stream, which both have
 		m.ID = event.DeriveID(rec.ID, "decoded again")
 	}
+	now := clock()
+	if r.complete(ctx, &m, now) != nil {
+		return x, false
+	}
 	if m.CausationID == "" {
 		m.CausationID = rec.ID
 	}
-	now := clock()
-	p := r.plan(&m, w, now)
+	p := r.planAs(&plan{slotless: true}, &m, w, now) // the commit may have to wait for space
 	if p.State.Reason == event.NoRoute {
 		return x, false
 	}
@@ -68,15 +71,12 @@ func (r *Router) decodeAgain(ctx context.Context, rec *event.Record, w *memory) 
 	return x, true
 }
 
-// concludeDecoded goes on with events that were decoded again. err is why none of them
-// is stored.
-func (r *Router) concludeDecoded(list []decodedAgain, err error) {
-	now := clock()
+// begun lets the deliveries of an event that was decoded again begin, if it is stored.
+// It was counted as received when it came.
+func (r *Router) begun(list []decodedAgain) {
 	for _, x := range list {
-		if err != nil || x.Err != nil {
-			r.withdraw([]*plan{x.plan})
-			continue
+		if x.Err == nil && !x.plan.Duplicate {
+			r.goOn(x.plan)
 		}
-		r.accepted(x.plan, now)
 	}
 }

@@ -1,6 +1,7 @@
 package router_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -65,6 +66,12 @@ func TestUndecodableAreTakenUp(t *testing.T) {
 		}
 		if rec := x.find("named-one"); rec.CausationID != "one" || len(x.all()) != 9 {
 			t.Errorf("caused by %q, %d events; want one, 9", rec.CausationID, len(x.all()))
+		}
+		if rec := x.find("named-one"); rec.CorrelationID != "named-one" || h.calls[0].Event.CorrelationID == "" {
+			t.Errorf("its conversation is %q, and %q when it is handed over", rec.CorrelationID, h.calls[0].Event.CorrelationID)
+		}
+		if _, err := x.redrive("one", event.RedriveOrder{}); !errors.Is(err, event.ErrConflict) || !strings.Contains(err.Error(), "decoded as another event") {
+			t.Errorf("redrive of what it came as: %v", err)
 		}
 		if rec := x.find("one"); !strings.Contains(rec.Timeline[1].Detail, "event named-one of table inbound") {
 			t.Errorf("detail: %s", rec.Timeline[1].Detail)

@@ -20,7 +20,7 @@ func (r *Router) beginStep(t *task, service string, now time.Time) *step {
 			return r.expire(s, t, now), nil
 		}
 		if d.Status == event.Retry {
-			r.observer.RetryLateness(now.Sub(d.NextAttempt))
+			r.observer.RetryLateness(clock().Sub(d.NextAttempt)) // now is when it was asked for
 		}
 		var e event.Entry
 		t.before = *d
@@ -83,19 +83,22 @@ func (r *Router) uncountStep(t *task, why string, now time.Time) *step {
 func (d *dispatcher) work(h *Handler, t *task) {
 	for t != nil {
 		a := d.attempt(h, t)
-		d.stagger(&a)
+		d.stagger(h, &a)
 		h, t = d.next(t)
 	}
 }
 
-// stagger keeps a slot for a while whose attempt has timed out. All slots of a handler
-// that hangs would else be free again at the same moment, over and over, and the
-// others would wait while they are filled.
-func (d *dispatcher) stagger(a *event.Answer) {
-	if a.Reason != event.Timeout || a.Took <= 0 {
+// longestStagger bounds how long a slot is kept.
+const longestStagger = time.Second
+
+// stagger keeps a slot for a while whose attempt took long and failed. All slots of a
+// handler that hangs would else be free again at the same moment, over and over, and
+// the others would wait while they are filled.
+func (d *dispatcher) stagger(h *Handler, a *event.Answer) {
+	if a.Outcome != event.Again || a.Took < slowAttempt || a.Silent || h.Concurrency == 1 {
 		return
 	}
-	timer := time.NewTimer(time.Duration(chance() * float64(a.Took) / 8))
+	timer := time.NewTimer(time.Duration(chance() * float64(min(a.Took/8, longestStagger))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

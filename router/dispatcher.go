@@ -62,7 +62,7 @@ type dispatcher struct {
 	carried  int        // bytes of payloads in running
 	outcomes []*outcome // to be stored by settler
 	settler  bool       // runs
-	slow     bool       // the last attempt took very long
+	lastSlow bool       // the last attempt took at least slowAttempt
 	gathering
 	space chan struct{} // closed when there is room again; nil when nobody waits
 

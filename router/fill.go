@@ -164,7 +164,7 @@ func (d *dispatcher) later(err error, now time.Time, reserved int) bool {
 // take long, does not take one from what comes in. Room for n is reserved for them.
 func (d *dispatcher) countPatience(tasks []*task, n int) time.Duration {
 	d.mu.Lock()
-	slow := d.slow
+	slow := d.lastSlow
 	d.mu.Unlock()
 	fresh := func(t *task) bool { return t.delivery.Status != event.Retry }
 	if !slow && (2*len(tasks) > n || slices.ContainsFunc(tasks, fresh)) {

@@ -48,6 +48,8 @@ func (r *Router) targets(ctx context.Context, rec *event.Record, o *event.Redriv
 	case len(rec.Deliveries) > 0 || o.Handler != "":
 		d.targets, err = r.refused(ctx, rec, o)
 		return d, err
+	case rec.Status == event.Completed && len(rec.Deliveries) == 0:
+		return d, fmt.Errorf("it was decoded as another event, which is the one to redrive: %w", event.ErrConflict)
 	case unverified(rec):
 		return d, fmt.Errorf("its signature was not right, or it was cancelled and that is not known any more, so it is redriven only to a handler that is named: %w", event.ErrConflict)
 	case o.Payload != nil:

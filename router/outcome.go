@@ -29,7 +29,7 @@ func (d *dispatcher) conclude(o *outcome) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.outcomes = append(d.outcomes, o)
-	d.slow = o.answer.Took >= slowAttempt
+	d.lastSlow = o.answer.Took >= slowAttempt
 	d.gathering.came(len(d.outcomes))
 	d.settling++
 	if !d.settler {
@@ -57,8 +57,9 @@ func (d *dispatcher) settle() {
 	}
 }
 
-// settlePatience is how long outcomes wait for a commit to share while nothing
-// waits for them. A crash in that time makes their attempts count as interrupted.
+// settlePatience is how long outcomes, and counts of attempts, wait for a commit to share
+// while nothing waits for them, or for nothing that is quick. A crash in that time makes
+// the attempts of outcomes count as interrupted.
 const settlePatience = 5 * time.Millisecond
 
 // slowAttempt is how long an attempt takes beside which the time that its outcome
@@ -66,9 +67,9 @@ const settlePatience = 5 * time.Millisecond
 const slowAttempt = 100 * settlePatience
 
 // patience returns how long outcomes may wait for a commit to share: not at all
-// when their room is needed soon. The caller holds mu.
+// when their room is needed soon and attempts do not take long. The caller holds mu.
 func (d *dispatcher) patience() time.Duration {
-	if d.router.quitting() || !d.slow && (d.backlog || 4*d.taken() > d.handler.Concurrency) {
+	if d.router.quitting() || !d.lastSlow && (d.backlog || 4*d.taken() > d.handler.Concurrency) {
 		return 0
 	}
 	return settlePatience

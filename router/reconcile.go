@@ -106,10 +106,10 @@ func (r *Router) holdStep(x *event.Due, now time.Time) *step {
 }
 
 // takeUp routes the events that no route took when they came, that could not be
-// decoded, or whose handler was gone, once the configuration has a place for them. One delivery of a
-// fan-out may be held while another has FAILED, and with it the event. It takes
-// them a page at a time, so that what comes in goes on; a start looks again at
-// what a stop or a crash has left.
+// decoded, or whose handler was gone, once the configuration has a place for them.
+// One delivery of a fan-out may be held while another has FAILED, and with it the
+// event. It takes them a page at a time, so that what comes in goes on; a start looks
+// again at what a stop or a crash has left.
 func (r *Router) takeUp(ctx context.Context) error {
 	total, looked := 0, 0
 	for _, status := range []event.Status{event.Error, event.Failed} {
@@ -133,7 +133,7 @@ func (r *Router) takeUp(ctx context.Context) error {
 		}
 	}
 	if total > 0 {
-		r.log.Info().Int("events", total).Msg("events that had no route are taken up again")
+		r.log.Info().Int("events", total).Msg("events that had no route, or could not be decoded, are taken up again")
 	}
 	return nil
 }
@@ -152,59 +152,81 @@ func (r *Router) takeUpHeld(x *step) {
 	}
 }
 
-// takeUpPage makes due what there is a place for of some events, in one commit.
+// takeUpPage makes due what there is a place for of some events.
 func (r *Router) takeUpPage(ctx context.Context, seqs []uint64) (taken int, err error) {
+	for len(seqs) > 0 && err == nil {
+		var n int
+		n, seqs, err = r.takeUpSome(ctx, seqs)
+		taken += n
+	}
+	return taken, err
+}
+
+// takeUpSome makes due what there is a place for of some events, in one commit, as many
+// as their payloads may be in memory. The rest is next.
+func (r *Router) takeUpSome(ctx context.Context, seqs []uint64) (taken int, rest []uint64, err error) {
 	var steps []*step
+	var again []decodedAgain
 	var due []string
 	ctx = context.WithoutCancel(ctx) // what is read in part is routed wrongly
 	w := r.newMemory(ctx)
-	var again []decodedAgain
-	for _, seq := range seqs {
-		rec, err := r.store.Get(ctx, seq)
-		if err == nil && undecoded(&rec.State) {
-			if x, ok := r.decodeAgain(ctx, &rec, w); ok {
-				steps, again = append(steps, x.step), append(again, x)
-			}
-			continue
-		}
-		if err != nil || !unrouted(&rec.State) {
-			continue
-		}
-		decided, err := r.reroute(ctx, &rec, w)
+	for bytes := 0; len(seqs) > 0 && bytes < heldBytes; seqs = seqs[1:] {
+		rec, err := r.store.Get(ctx, seqs[0])
 		if err != nil {
 			continue
 		}
-		x := newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
-			effects := decided.effects(s, clock())
-			letters, resumed := r.resume(&rec.Event, s, decided.targets)
-			if !resumed {
-				return nil, event.ErrConflict
+		if undecoded(&rec.State) {
+			if x, ok := r.decodeAgain(ctx, &rec, w); ok {
+				steps, again = append(steps, x.step), append(again, x)
+				bytes += len(x.plan.Payload)
 			}
-			if len(letters) > 0 { // of a first delivery, which has effects
-				effects.Outbox = letters
-			}
-			due = append(due, unprocessed(s)...)
-			return effects, nil
-		})
-		x.Recalls = decided.recalls(&rec.Event)
-		steps = append(steps, x)
+			continue
+		}
+		if x := r.takeUpStep(ctx, &rec, w, &due); x != nil {
+			steps = append(steps, x)
+		}
 	}
 	if len(steps) == 0 {
-		return 0, nil
+		return 0, seqs, nil
 	}
-	err = r.commit(ctx, clock(), steps...)
-	r.concludeDecoded(again, err)
-	if err != nil {
-		return 0, err
+	if err := r.commit(ctx, clock(), steps...); err != nil {
+		return 0, seqs, err
 	}
 	r.wake(slices.Compact(slices.Sorted(slices.Values(due))))
+	r.begun(again)
 	r.logFailed(steps)
 	for _, x := range steps {
 		if x.Err == nil {
 			taken++
 		}
 	}
-	return taken, nil
+	return taken, seqs, nil
+}
+
+// takeUpStep plans the step that routes an event which had no route; nil for none. It
+// adds the handlers that it makes something due for.
+func (r *Router) takeUpStep(ctx context.Context, rec *event.Record, w *memory, due *[]string) *step {
+	if !unrouted(&rec.State) {
+		return nil
+	}
+	decided, err := r.reroute(ctx, rec, w)
+	if err != nil {
+		return nil
+	}
+	x := newStep(&rec.Event, func(s *event.State) (*event.Effects, error) {
+		effects := decided.effects(s, clock())
+		letters, resumed := r.resume(&rec.Event, s, decided.targets)
+		if !resumed {
+			return nil, event.ErrConflict
+		}
+		if len(letters) > 0 { // of a first delivery, which has effects
+			effects.Outbox = letters
+		}
+		*due = append(*due, unprocessed(s)...)
+		return effects, nil
+	})
+	x.Recalls = decided.recalls(&rec.Event)
+	return x
 }
 
 // unrouted reports whether an event, or one of its deliveries, waits for a route.

@@ -47,6 +47,11 @@ func openStore(o *Options) (*bolt.DB, *os.File, error) {
 
 // openExisting returns the opened file of a store that is there, which no other
 // process has open then. One that cannot be used is left as it was.
+// freelist takes the lowest free pages that fit. The map takes any, and leaves holes: the
+// file grows though much of it is free. The array is searched from its beginning, so
+// it must be short: what is dropped is deleted only when pages are needed.
+const freelist = bolt.FreelistArrayType
+
 func openExisting(o *Options) (*bolt.DB, *os.File, error) {
 	whole, err := inspect(o.Path, o.LockTimeout)
 	if err != nil {
@@ -56,7 +61,7 @@ func openExisting(o *Options) (*bolt.DB, *os.File, error) {
 		o.Log.Warn().Str("path", o.Path).Msg("one of the two first pages of the store is damaged, as by a crash in a commit: if it was the newer one, the last commit is missing")
 	}
 	b, f, err := openFile(o.Path, &bolt.Options{
-		Timeout: o.LockTimeout, FreelistType: bolt.FreelistArrayType, InitialMmapSize: mapSize,
+		Timeout: o.LockTimeout, FreelistType: freelist, InitialMmapSize: mapSize,
 	})
 	if err == nil {
 		b.AllocSize = growStep
