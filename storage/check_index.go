@@ -125,7 +125,7 @@ func (c *checker) ids(b *segmentBuckets) {
 		c.fail("segment %d: no bucket %s", b.first, bucketFilter)
 		return
 	}
-	filter, err := loadFilter(f.Get(keyFilter))
+	filter, err := readFilter(f)
 	if err != nil {
 		c.fail("segment %d: filter: %v", b.first, err)
 		return

@@ -1,13 +1,11 @@
 package storage
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
 	"sort"
 	"sync"
 
-	"github.com/FastFilter/xorfilter"
 	"github.com/cespare/xxhash/v2"
 	bolt "go.etcd.io/bbolt"
 )
@@ -17,7 +15,7 @@ import (
 //
 // While a segment is open its index is a map, rebuilt at start from the heads.
 // Once it is full the index is sorted, written in one go in the order of its
-// keys, and the map gives way to a filter of about nine bits an id.
+// keys, and the map gives way to a filter.
 func hashID(id []byte) uint64          { return xxhash.Sum64(id) }
 func hashCorrelation(id []byte) uint64 { return xxhash.Sum64(id) ^ correlationSalt }
 
@@ -113,7 +111,7 @@ type sealedIndex struct {
 	filter []byte
 }
 
-func seal(entries []idEntry) (*sealedIndex, *xorfilter.BinaryFuse8, error) {
+func seal(entries []idEntry) (*sealedIndex, *filter, error) {
 	s := &sealedIndex{}
 	hashes := make([]uint64, 0, len(entries))
 	for start := 0; start < len(entries); start += idsPerBlock {
@@ -127,16 +125,9 @@ func seal(entries []idEntry) (*sealedIndex, *xorfilter.BinaryFuse8, error) {
 		binary.LittleEndian.PutUint32(b, checksum(b[4:]))
 		s.blocks = append(s.blocks, b)
 	}
-	filter, err := xorfilter.PopulateBinaryFuse8(slices.Compact(hashes))
-	if err != nil {
-		return nil, nil, err
-	}
-	var buf bytes.Buffer
-	if err := filter.Save(&buf); err != nil {
-		return nil, nil, err
-	}
-	s.filter = append(binary.LittleEndian.AppendUint32(nil, checksum(buf.Bytes())), buf.Bytes()...)
-	return s, filter, nil
+	f, written, err := makeFilter(slices.Compact(hashes))
+	s.filter = written
+	return s, f, err
 }
 
 // size returns how many bytes are written of it.
@@ -158,13 +149,6 @@ func (s *sealedIndex) write(ids *bolt.Bucket) error {
 		}
 	}
 	return nil
-}
-
-func loadFilter(v []byte) (*xorfilter.BinaryFuse8, error) {
-	if len(v) < 4 || binary.LittleEndian.Uint32(v) != checksum(v[4:]) {
-		return nil, errDamaged
-	}
-	return xorfilter.LoadBinaryFuse8(bytes.NewReader(v[4:]))
 }
 
 // lookupSealed appends the offsets for a hash in the sealed index of a segment,

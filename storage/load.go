@@ -64,7 +64,7 @@ func (db *DB) loadFilter(b *segmentBuckets) bool {
 	if f == nil {
 		return false
 	}
-	filter, err := loadFilter(f.Get(keyFilter))
+	filter, err := readFilter(f)
 	if err != nil {
 		db.log.Warn().Uint64("segment", b.first).Msg("index of a segment is damaged and kept in memory instead")
 		return false

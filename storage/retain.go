@@ -333,7 +333,7 @@ func (k *keeper) thinBetween(v *survey, from, to uint64) error {
 	return nil
 }
 
-// filterShare is about how many bytes of a filter there are for an event, which
+// filterShare is about how many slots of a filter there are for an event, which
 // has an id and often a correlation id.
 const filterShare = 2
 
@@ -341,7 +341,7 @@ const filterShare = 2
 // events that are gone.
 func (k *keeper) reindex(v *survey) error {
 	filter := v.ids.Load()
-	if filter == nil || v.open.Load() != nil || v.rows == 0 || len(filter.Fingerprints) < 2*filterShare*v.rows+minFilter {
+	if filter == nil || v.open.Load() != nil || v.rows == 0 || filter.slots() < 2*filterShare*v.rows+minFilter {
 		return nil
 	}
 	x := newOpenIndex()
@@ -367,7 +367,7 @@ func (k *keeper) reindex(v *survey) error {
 	return nil
 }
 
-// minFilter is the size of a filter that is not worth making anew.
+// minFilter are the slots of a filter that is not worth making anew.
 const minFilter = 4 << 10
 
 // purge deletes of what was dropped as much as is needed.

@@ -341,10 +341,10 @@ func TestThinSegmentHasASmallIndex(t *testing.T) {
 		accept(t, db, list...)
 		synctest.Wait()
 		s := db.segmentList()[0]
-		before := len(s.ids.Load().Fingerprints)
+		before := s.ids.Load().slots()
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if after := len(s.ids.Load().Fingerprints); after*10 > before {
+		if after := s.ids.Load().slots(); after*10 > before {
 			t.Errorf("the filter has %d bytes; before it had %d", after, before)
 		}
 		found, err := db.Find(ctx, "id-7")

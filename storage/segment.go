@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/FastFilter/xorfilter"
 	"github.com/eventd-io/eventd/event"
 	bolt "go.etcd.io/bbolt"
 )
@@ -24,10 +23,10 @@ const (
 // segment is a run of events as it is known in memory.
 type segment struct {
 	first uint64
-	info  segmentInfo                           // the writer's
-	seen  atomic.Pointer[segmentInfo]           // everyone else's: as of the last commit
-	open  atomic.Pointer[openIndex]             // nil once sealed
-	ids   atomic.Pointer[xorfilter.BinaryFuse8] // nil until sealed
+	info  segmentInfo                 // the writer's
+	seen  atomic.Pointer[segmentInfo] // everyone else's: as of the last commit
+	open  atomic.Pointer[openIndex]   // nil once sealed
+	ids   atomic.Pointer[filter]      // nil until sealed
 
 	summary summary
 	walked  atomic.Int32 // see walkable
@@ -121,7 +120,8 @@ var (
 	bucketIDs      = []byte("ids")
 	bucketFilter   = []byte("filter")
 	keyInfo        = []byte("info")
-	keyFilter      = []byte("fuse8") // in a bucket of its own: info is rewritten with every step
+	keyNarrow      = []byte("fuse8")
+	keyFilter      = []byte("fuse16") // in a bucket of its own: info is rewritten with every step
 )
 
 // segmentParts are the buckets that a segment may have.
