@@ -9,15 +9,16 @@ import (
 	"github.com/eventd-io/eventd/event"
 )
 
-// TestDropIsContinued stops in the middle of a drop, as a crash would: what was
-// dropped is no part of the store, and the next start deletes the rest.
+// TestDropIsContinued stops before what was dropped is deleted, as a crash would, unless
+// the store's own worker is quicker: it is no part of the store, and the next start
+// deletes the rest.
 func TestDropIsContinued(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := storePath(t)
 		db := openTest(t, path, keeping(Retention{Completed: time.Hour}, time.Hour))
 		for i := range 25 {
 			a := fresh(fmt.Sprint("id-", i))
-			a.Payload = make([]byte, 100_000) // several pieces
+			a.Payload = make([]byte, 100_000)
 			accept(t, db, a)
 			end(t, db, a.Event.Seq, event.Completed, nil)
 		}
@@ -32,13 +33,6 @@ func TestDropIsContinued(t *testing.T) {
 		}
 		if err := k.drop(v); err != nil || k.removed.segments != 1 {
 			t.Fatalf("drop: %+v, %v", k.removed, err)
-		}
-		var p *piece
-		if err := db.view(ctx, func(r *snapshot) error { return r.nextPiece(nil, &p) }); err != nil || p == nil {
-			t.Fatal(p, err)
-		}
-		if err := k.do(func(t *transaction) error { return t.purge(p) }); err != nil {
-			t.Fatal(err)
 		}
 		if left := ids(t, db); len(left) != 15 || left[0] != "id-10" {
 			t.Errorf("%v are left; want those from id-10 on", left)
