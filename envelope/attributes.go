@@ -60,7 +60,7 @@ func isPath(source string) bool {
 			return false
 		}
 	}
-	return source != ""
+	return source != "" && !strings.HasPrefix(source, "//") // which begins a host
 }
 
 // firstFlaw returns the first of what the library complains about, always the same one.
