@@ -41,7 +41,7 @@ query-size: ## the first page of each filter with 2,000,000 events, under writes
 	EVENTD_QUERY_EVENTS=2000000 $(GO) test -count=1 -timeout 10m -run TestQueryTimes -v ./storage
 
 isolation: ## handlers beside ill ones, 1,000,000 retries that wait, a handler back after a minute
-	EVENTD_NEIGHBOURS=6 EVENTD_NEIGHBOURS_BACKLOG=1000000 EVENTD_WAITING_EVENTS=1000000 \
+	EVENTD_NEIGHBOURS=7 EVENTD_NEIGHBOURS_BACKLOG=1000000 EVENTD_WAITING_EVENTS=1000000 \
 		EVENTD_COMEBACK_EVENTS=100000 EVENTD_COMEBACK_DOWN=1m \
 		$(GO) test -count=1 -timeout 20m -run 'TestNeighbours|TestRetriesThatWait|TestComeback' -v ./cmd/eventd
 

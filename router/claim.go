@@ -111,7 +111,7 @@ func (d *dispatcher) claimable(n int, now time.Time) int {
 	if !d.open(now) {
 		return 0
 	}
-	return d.allowed(n, now)
+	return d.allowed(n)
 }
 
 // lease counts an attempt of each event, in one commit, and gives it away.

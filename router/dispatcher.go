@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
-	"golang.org/x/time/rate"
 )
 
 // heldBytes bounds the payloads that wait in memory for a slot of a handler.
@@ -79,7 +78,7 @@ type dispatcher struct {
 	earlier int // of running: what began before it was closed off last
 	started bool
 	fair    fair
-	limiter *rate.Limiter // nil without a limit
+	limiter *limiter // nil without a limit
 
 	announced chan struct{} // closed when there may be something to claim; nil when nobody waits
 }
@@ -144,9 +143,9 @@ func (d *dispatcher) room(now time.Time) int {
 	}
 	if gentle := d.gentle(now); gentle > 0 {
 		n := min(gentle-d.taken()+d.earlier, d.handler.Concurrency-d.taken())
-		return d.allowed(d.entrusted(n), now)
+		return d.allowed(d.entrusted(n))
 	}
-	return d.allowed(d.entrusted(d.handler.Concurrency+d.flow.ahead(now)-d.taken()), now)
+	return d.allowed(d.entrusted(d.handler.Concurrency + d.flow.ahead(now) - d.taken()))
 }
 
 // endIdle ends a retired dispatcher once nothing runs. The caller holds mu.
@@ -385,7 +384,7 @@ func (d *dispatcher) info() event.HandlerInfo {
 	}
 	i.BreakerUntil, i.Ramp = d.breaker.until, int(d.ramp)
 	i.UnhealthySince, i.HealthProblem = d.health.since, d.health.problem
-	i.RateLimited = d.backlog && d.limiter != nil && d.allowed(1, time.Now()) < 1
+	i.RateLimited = d.backlog && d.limiter != nil && d.allowed(1) < 1
 	return i
 }
 

@@ -97,7 +97,7 @@ func (js *jobs) show(j *event.Redrive) {
 // run redrives the events of a job until there are no more or ctx ends.
 func (js *jobs) run(ctx context.Context, j *event.Redrive) {
 	log := js.router.log.With().Uint64("redrive", j.ID).Logger()
-	limit, most := limiter(j.Rate)
+	limit, most := jobLimiter(j.Rate)
 	batch := most
 	for j.State == event.RedriveRunning {
 		err := js.advance(ctx, j, limit, batch)
@@ -116,9 +116,9 @@ func (js *jobs) run(ctx context.Context, j *event.Redrive) {
 	log.Info().Int("done", j.Done).Int("skipped", j.Skipped).Int("failed", j.Failed).Msg("redrive is through")
 }
 
-// limiter keeps a rate in events a second, 0 for none, and says how many events
+// jobLimiter keeps a rate in events a second, 0 for none, and says how many events
 // are taken at a time: those of a twentieth of a second.
-func limiter(perSecond float64) (*rate.Limiter, int) {
+func jobLimiter(perSecond float64) (*rate.Limiter, int) {
 	if perSecond == 0 {
 		return rate.NewLimiter(rate.Inf, page), page
 	}

@@ -1,34 +1,109 @@
 package router
 
 import (
+	"math"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
 	"golang.org/x/time/rate"
 )
 
-// newLimiter returns what keeps a handler's rate, nil for no limit. Attempts that
-// were not made are made up for within a twentieth of a second and no more.
-func newLimiter(perSecond float64) *rate.Limiter {
+// Attempts that were not made are made up for within 1/catchUp of a second and no more.
+const catchUp = 20
+
+// limiter keeps a handler's rate: evenly by the bucket, and strictly, as what the
+// bucket makes up for comes beside what it lets through anyway, by the window.
+type limiter struct {
+	bucket *rate.Limiter
+	window *window // nil where the bucket holds one
+}
+
+// newLimiter returns what keeps a handler's rate, nil for no limit.
+func newLimiter(perSecond float64) *limiter {
 	if perSecond <= 0 {
 		return nil
 	}
-	return rate.NewLimiter(rate.Limit(perSecond), max(int(perSecond/20), 1))
+	burst := max(int(perSecond/catchUp), 1)
+	l := &limiter{bucket: rate.NewLimiter(rate.Limit(perSecond), burst)}
+	if burst > 1 {
+		l.window = &window{most: int(math.Ceil(perSecond)), since: time.Now()}
+	}
+	return l
+}
+
+// left returns how many attempts may begin now.
+func (l *limiter) left(now time.Time) float64 {
+	n := l.bucket.TokensAt(now)
+	if l.window != nil {
+		n = min(n, float64(l.window.left(now)))
+	}
+	return n
+}
+
+// spend counts attempts that begin.
+func (l *limiter) spend(n int, now time.Time) {
+	l.bucket.ReserveN(now, n)
+	if l.window != nil {
+		l.window.spend(n, now)
+	}
+}
+
+// wait returns after what time an attempt may begin beside so many that are
+// reserved; for one that may now, none.
+func (l *limiter) wait(reserved int, now time.Time) time.Duration {
+	missing := float64(1+reserved) - l.bucket.TokensAt(now)
+	wait := time.Duration(missing / float64(l.bucket.Limit()) * float64(time.Second))
+	if l.window != nil && l.window.left(now) < 1+reserved {
+		wait = max(wait, partTime-now.Sub(l.window.since)%partTime)
+	}
+	return max(wait, 0)
+}
+
+// A window is counted in parts of a second.
+const (
+	windowParts = 200
+	partTime    = time.Second / windowParts
+)
+
+// window knows how many attempts began in the last second, and up to a part more.
+type window struct {
+	most   int
+	since  time.Time // with a monotonic reading: a clock that is set changes nothing
+	began  [windowParts + 1]int
+	sum    int
+	newest int // number of the newest part
+}
+
+func (w *window) left(now time.Time) int {
+	w.turn(now)
+	return w.most - w.sum
+}
+
+func (w *window) spend(n int, now time.Time) {
+	w.turn(now)
+	w.began[w.newest%len(w.began)] += n
+	w.sum += n
+}
+
+// turn lets go of the parts that are over.
+func (w *window) turn(now time.Time) {
+	n := int(now.Sub(w.since) / partTime)
+	w.newest = max(w.newest, n-len(w.began)) // what is older than all of them is over, too
+	for w.newest < n {
+		w.newest++
+		i := w.newest % len(w.began)
+		w.sum -= w.began[i]
+		w.began[i] = 0
+	}
 }
 
 // allowed returns how many of n attempts the rate allows to be counted now, beside
 // those that are counted and have not begun. The caller holds mu.
-func (d *dispatcher) allowed(n int, now time.Time) int {
+func (d *dispatcher) allowed(n int) int {
 	if d.limiter == nil || n <= 0 {
 		return n
 	}
-	return min(n, int(max(d.tokens(now), 0)))
-}
-
-// tokens returns how many attempts the rate has left. There is a limiter; the
-// caller holds mu.
-func (d *dispatcher) tokens(now time.Time) float64 {
-	return d.limiter.TokensAt(now) - float64(d.counting+len(d.ahead))
+	return min(n, max(int(d.limiter.left(time.Now()))-d.counting-len(d.ahead), 0))
 }
 
 // spend counts attempts against the rate when they begin: a slow commit must not
@@ -36,7 +111,7 @@ func (d *dispatcher) tokens(now time.Time) float64 {
 // caller holds mu.
 func (d *dispatcher) spend(n int) {
 	if d.limiter != nil {
-		d.limiter.ReserveN(time.Now(), n)
+		d.limiter.spend(n, time.Now())
 	}
 }
 
@@ -54,11 +129,10 @@ func (d *dispatcher) reopens(now time.Time) time.Time {
 	if at.After(now) {
 		return at
 	}
-	if d.limiter == nil || d.allowed(1, now) > 0 {
+	if d.limiter == nil || d.allowed(1) > 0 {
 		return time.Time{}
 	}
-	wait := time.Duration((1-d.tokens(now))/float64(d.limiter.Limit())*float64(time.Second)) + time.Microsecond
-	return now.Add(max(wait, shortestWait))
+	return now.Add(max(d.limiter.wait(d.counting+len(d.ahead), time.Now())+time.Microsecond, shortestWait))
 }
 
 // record lets the breaker and the ramp know what came of an attempt.

@@ -50,34 +50,44 @@ func TestPatienceEnds(t *testing.T) {
 	})
 }
 
+// TestCompanyEndsPatience: patient operations wait together, as long as the first
+// of them does, and none of them any longer once one comes that does not wait.
 func TestCompanyEndsPatience(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &commits{}
 		db := openTest(t, storePath(t), func(o *Options) { o.Observer = c })
 		accept(t, db, newAdmission(event.Inbound, "e1", "h"))
-		began := time.Now()
 		var patient sync.WaitGroup
-		for range 2 {
+		wait := func(patience time.Duration) {
 			patient.Go(func() {
-				if err := db.UpdateWithin(context.Background(), time.Minute, touch(1)); err != nil {
+				if err := db.UpdateWithin(context.Background(), patience, touch(1)); err != nil {
 					t.Error(err)
 				}
 			})
+			synctest.Wait()
 		}
+		began := time.Now()
+		wait(time.Minute)
+		time.Sleep(time.Second)
+		wait(time.Hour)
 		patient.Wait()
-		if took := time.Since(began); took != 0 || c.last() != 2 {
-			t.Errorf("two patient ones are stored after %s with %d operations; want at once, with 2", took, c.last())
+		if took := time.Since(began); took != time.Minute || c.last() != 2 {
+			t.Errorf("two patient ones are stored after %s with %d operations; want 1m and 2", took, c.last())
 		}
-		patient.Go(func() {
-			if err := db.UpdateWithin(context.Background(), time.Minute, touch(1)); err != nil {
-				t.Error(err)
-			}
-		})
-		synctest.Wait()
+		began = time.Now()
+		wait(time.Hour)
+		wait(time.Minute)
+		patient.Wait()
+		if took := time.Since(began); took != time.Minute || c.last() != 2 {
+			t.Errorf("two patient ones are stored after %s with %d operations; want 1m and 2", took, c.last())
+		}
+		began = time.Now()
+		wait(time.Minute)
+		wait(time.Minute)
 		accept(t, db, newAdmission(event.Inbound, "e2", "h"))
 		patient.Wait()
-		if took := time.Since(began); took != 0 || c.last() != 2 {
-			t.Errorf("one beside an event is stored after %s with %d operations; want at once, with 2", took, c.last())
+		if took := time.Since(began); took != 0 || c.last() != 3 {
+			t.Errorf("two beside an event are stored after %s with %d operations; want at once, with 3", took, c.last())
 		}
 	})
 }

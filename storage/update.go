@@ -19,7 +19,7 @@ func (db *DB) Update(ctx context.Context, updates ...*event.Update) error {
 }
 
 // UpdateWithin is [DB.Update] for steps that may wait so long for other work to
-// share a commit with. They do not wait once there is any.
+// share a commit with. They do not wait once any comes that does not.
 func (db *DB) UpdateWithin(ctx context.Context, patience time.Duration, updates ...*event.Update) error {
 	return inParts(updates, func(part []*event.Update) error {
 		err := db.updateOnce(ctx, patience, part)

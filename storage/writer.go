@@ -95,7 +95,7 @@ func (op *operation) finish(err error) {
 }
 
 // take waits for an operation and returns it with all that wait behind it.
-// Groups grow with the load: only one of patient operations waits for more.
+// Groups grow with the load: only one of patient operations alone waits for more.
 func (db *DB) take() (group []*operation, ok bool) {
 	group = db.group[:0]
 	var op *operation
@@ -112,18 +112,18 @@ func (db *DB) take() (group []*operation, ok bool) {
 			}
 		}
 	}
-	weight, patience := 0, time.Duration(0)
-	if op != nil {
-		patience = op.patience
-	}
+	weight, until := 0, time.Time{} // until when all of them are patient
 	for op != nil {
+		switch at := time.Now().Add(op.patience); {
+		case op.patience == 0:
+			until = time.Time{}
+		case len(group) == 0, at.Before(until):
+			until = at
+		}
 		group, weight = append(group, op), weight+op.weight
 		op = nil
-		if len(group) > 1 {
-			patience = 0 // there is company
-		}
 		if len(group) < maxGroup && weight < maxGroupBytes {
-			op = db.another(patience)
+			op = db.another(until)
 		}
 	}
 	db.group = group
@@ -137,7 +137,7 @@ func (db *DB) take() (group []*operation, ok bool) {
 // too few pages as free.
 func (db *DB) resume(group []*operation) (_ []*operation, op *operation) {
 	if db.stalls == 0 {
-		return db.postponedTo(group), db.another(0)
+		return db.postponedTo(group), db.another(time.Time{})
 	}
 	pause := spacePause
 	if db.impatient.Load() {
@@ -177,18 +177,17 @@ func (db *DB) postponedTo(group []*operation) []*operation {
 	return group
 }
 
-// another returns an operation that waits, or comes while patience lasts; nil
-// if none does.
-func (db *DB) another(patience time.Duration) *operation {
+// another returns an operation that waits, or comes before a time; nil if none does.
+func (db *DB) another(until time.Time) *operation {
 	select {
 	case op := <-db.operations:
 		return op
 	default:
 	}
-	if patience == 0 {
+	if until.IsZero() {
 		return nil
 	}
-	db.patience.Reset(patience)
+	db.patience.Reset(time.Until(until))
 	defer db.patience.Stop()
 	select {
 	case op := <-db.operations:

@@ -98,9 +98,8 @@ routes: [{message_type: WAITING, handler: h}]
 		t.Errorf("%d were handled; want each of %d once", len(o.served), n)
 	}
 	most := o.most(time.Second)
-	// What was left out in a twentieth of a second is made up for; and what has begun
-	// may get there late, at most as many as there are slots.
-	if limit := perSecond + perSecond/20 + slots; most > limit {
+	// What has begun may get there late, at most as many as there are slots.
+	if limit := perSecond + slots; most > limit {
 		t.Errorf("%d attempts within a second; want at most %d", most, limit)
 	}
 	charged := 0

@@ -109,7 +109,7 @@ func (n *neighbourhood) publish(t *testing.T, js jetstream.JetStream, x round) {
 }
 
 // TestNeighbours measures how long events take to handlers that are well, in turn
-// without and beside three that are not, in one process. EVENTD_NEIGHBOURS sets how
+// without and beside three that are not and have no breaker, in one process. EVENTD_NEIGHBOURS sets how
 // many rounds of ten seconds there are; without it there is a short one, of which
 // no times are judged. EVENTD_NEIGHBOURS_BACKLOG is how many events are due to the
 // handler that hangs when it begins, 2,000 when it is not set.
@@ -184,7 +184,7 @@ func neighboursConfig(url string) (config string, well, all []string) {
 		if name[0] == 'w' {
 			path = "well"
 		}
-		config += fmt.Sprintf("  %s: {http: %q, timeout: 2s, breaker: {failures: 5, open: 2s}}\n", name, url+"/"+path)
+		config += fmt.Sprintf("  %s: {http: %q, timeout: 2s}\n", name, url+"/"+path)
 		routes += fmt.Sprintf("  - {message_type: %s, handler: %s}\n", name, name)
 	}
 	return config + routes, well, all
