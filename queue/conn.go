@@ -54,12 +54,9 @@ type Conn struct {
 	streams  []Stream
 	ensuring sync.Mutex
 	rebuild  chan struct{} // asks for the streams to be ensured again
-	inflight chan struct{} // bounds publications without PubAck
-	messages sync.Pool     // of *message
+	acks     publications
+	messages sync.Pool // of *message
 }
-
-// maxPublications bounds how many publications wait for their PubAck.
-const maxPublications = 4096
 
 // Open starts the embedded server, or connects to an external one. An external
 // server that cannot be reached is no error: the connection is tried until the
@@ -69,8 +66,7 @@ const maxPublications = 4096
 func Open(ctx context.Context, o Options) (*Conn, error) {
 	c := &Conn{
 		log: o.Log, refused: make(chan error, 1), problem: "not connected yet", streams: o.Streams,
-		up:      make(chan struct{}),
-		rebuild: make(chan struct{}, 1), inflight: make(chan struct{}, maxPublications),
+		up: make(chan struct{}), rebuild: make(chan struct{}, 1),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if o.Embedded != nil {
@@ -84,7 +80,7 @@ func Open(ctx context.Context, o Options) (*Conn, error) {
 		c.stopServer()
 		return nil, err
 	}
-	js, err := jetstream.New(c.nats, jetstream.WithPublishAsyncTimeout(pubAckTimeout))
+	js, err := jetstream.New(c.nats)
 	if err != nil {
 		c.nats.Close()
 		c.stopServer()
@@ -205,6 +201,7 @@ func (c *Conn) connected(nc *nats.Conn) {
 }
 
 func (c *Conn) disconnected(err error) {
+	c.acks.fail(nats.ErrDisconnected)
 	why := "connection closed"
 	if err != nil {
 		why = err.Error()

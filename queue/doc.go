@@ -15,6 +15,6 @@
 // # Reading order
 //
 // conn.go and embedded.go (the connection), source.go (messages in),
-// consumer.go (the durable consumer), publish.go and outbox.go (messages out),
+// consumer.go (the durable consumer), publish.go, puback.go and outbox.go (messages out),
 // claims.go, claims_call.go and unread.go (claims over NATS).
 package queue

@@ -10,11 +10,14 @@ import (
 
 	"github.com/eventd-io/eventd/event"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
-// pubAckTimeout is how long a PubAck may take when ctx allows more.
-const pubAckTimeout = 10 * time.Second
+// A subject that no stream captures is tried again, as the leader of a stream that
+// moves does not answer for a moment.
+const (
+	unheardTries = 3
+	unheardPause = 250 * time.Millisecond
+)
 
 // publishError is an error of which trying again is no use.
 type publishError struct {
@@ -31,37 +34,49 @@ func (e *publishError) Permanent() bool { return true }
 func (e *publishError) TooLarge() bool { return e.tooLarge }
 
 // Publish publishes a message and returns once the server has acknowledged it.
-// While there is no connection it fails at once: nothing is buffered. An error
-// that has a method Permanent, and that says true, would come again; of one that
-// is too large for the server its method TooLarge says true. After any other
-// error the message may have been published all the same.
+// While there is no connection it fails at once, and when that is lost before the
+// acknowledgement is there: nothing is buffered. An error that has a method
+// Permanent, and that says true, would come again; of one that is too large for the
+// server its method TooLarge says true. After any other error the message may have
+// been published all the same.
 func (c *Conn) Publish(ctx context.Context, out *event.NATSMessage) error {
-	m, _ := c.messages.Get().(*message)
-	if m == nil {
-		m = &message{Msg: nats.Msg{Header: nats.Header{}}}
-	}
+	m := c.message()
+	defer c.release(m)
 	if err := c.fill(m, out); err != nil {
 		return err
 	}
-	select {
-	case c.inflight <- struct{}{}:
-		defer func() { <-c.inflight }()
-	case <-ctx.Done():
-		return ctx.Err()
+	err := c.publish(ctx, m)
+	for try := 1; try < unheardTries && errors.Is(err, nats.ErrNoResponders); try++ {
+		select {
+		case <-time.After(unheardPause):
+			err = c.publish(ctx, m)
+		case <-ctx.Done():
+			try = unheardTries
+		}
 	}
-	future, err := c.js.PublishMsgAsync(&m.Msg)
 	if err != nil {
 		return c.explain(err, "publish", &m.Msg)
 	}
+	return nil
+}
+
+// publish sends a message and waits for its PubAck.
+func (c *Conn) publish(ctx context.Context, m *message) error {
+	n, reply, err := c.acks.expect(c.nats, m.acked)
+	if err != nil {
+		return err
+	}
+	m.Reply = reply
+	if err := c.nats.PublishMsg(&m.Msg); err != nil {
+		c.acks.forget(n, m.acked)
+		return err
+	}
 	select {
-	case <-future.Ok():
-		m.clear()
-		c.messages.Put(m) // in any other case the client may send it once more
-		return nil
-	case err := <-future.Err():
-		return c.explain(err, "publish", &m.Msg)
+	case err := <-m.acked:
+		return err
 	case <-ctx.Done():
-		return fmt.Errorf("publish to %s: no PubAck: %w", out.Subject, ctx.Err())
+		c.acks.forget(n, m.acked)
+		return fmt.Errorf("no PubAck: %w", ctx.Err())
 	}
 }
 
@@ -75,7 +90,8 @@ func (noResponders) NoResponders() bool { return true }
 // connection it fails at once. Errors are those of [Conn.Publish], and one whose
 // method NoResponders says true when nobody listens on the subject.
 func (c *Conn) Request(ctx context.Context, out *event.NATSMessage) (header map[string][]string, body []byte, err error) {
-	m := &message{Msg: nats.Msg{Header: nats.Header{}}}
+	m := c.message()
+	defer c.release(m)
 	if err := c.fill(m, out); err != nil {
 		return nil, nil, err
 	}
@@ -93,20 +109,45 @@ func (c *Conn) Request(ctx context.Context, out *event.NATSMessage) (header map[
 	}
 }
 
-// message is a message with the values of its headers, used again and again.
+// message is a message that is used again and again, with its headers.
 type message struct {
 	nats.Msg
-	values []string
+	names  []string // of the headers
+	values []string // what the lists in the map alias
+	acked  chan error
 }
 
-func (m *message) clear() {
-	clear(m.Header)
+// message returns one that nobody uses. The caller releases it.
+func (c *Conn) message() *message {
+	m, _ := c.messages.Get().(*message)
+	if m == nil {
+		m = &message{Msg: nats.Msg{Header: nats.Header{}}, acked: make(chan error, 1)}
+	}
+	return m
+}
+
+func (c *Conn) release(m *message) {
 	clear(m.values)
-	m.values, m.Data = m.values[:0], nil
+	m.Data = nil
+	c.messages.Put(m)
 }
 
-// fill makes an empty message say what it is to say, and checks that there is a
-// connection and what the protocol would refuse.
+// name makes a place for each header. Messages mostly have those of the one before.
+func (m *message) name(header []event.Field) {
+	same := func(name string, f event.Field) bool { return name == f.Name }
+	if slices.EqualFunc(m.names, header, same) {
+		return
+	}
+	clear(m.Header)
+	m.names, m.values = m.names[:0], make([]string, len(header))
+	for i, f := range header {
+		m.names = append(m.names, f.Name)
+		m.Header[f.Name] = m.values[i : i+1 : i+1]
+	}
+}
+
+// fill makes a message say what it is to say, and checks that there is a connection
+// and what the protocol would refuse.
 func (c *Conn) fill(m *message, out *event.NATSMessage) error {
 	if !c.Connected() {
 		return fmt.Errorf("send to %s: %w: %s", out.Subject, nats.ErrDisconnected, c.Problem())
@@ -115,13 +156,12 @@ func (c *Conn) fill(m *message, out *event.NATSMessage) error {
 		return &publishError{message: fmt.Sprintf("%q is no subject to publish on", out.Subject)}
 	}
 	m.Subject, m.Data = out.Subject, out.Body
-	m.values = slices.Grow(m.values, len(out.Header)) // it must not move
-	for _, f := range out.Header {
+	m.name(out.Header)
+	for i, f := range out.Header {
 		if breaksLine(f.Value) || breaksLine(f.Name) || strings.IndexByte(f.Name, ':') >= 0 || strings.IndexByte(f.Name, ' ') >= 0 {
 			return &publishError{message: fmt.Sprintf("header %q cannot be sent", f.Name)}
 		}
-		m.values = append(m.values, f.Value)
-		m.Header[f.Name] = m.values[len(m.values)-1 : len(m.values) : len(m.values)]
+		m.values[i] = f.Value
 	}
 	return nil
 }
@@ -151,8 +191,6 @@ func (c *Conn) explain(err error, what string, m *nats.Msg) error {
 	switch {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return c.tooLarge(size(m))
-	case errors.Is(err, jetstream.ErrAsyncPublishTimeout):
-		return fmt.Errorf("publish to %s: no PubAck within %v", m.Subject, pubAckTimeout)
 	case errors.Is(err, nats.ErrNoResponders):
 		return fmt.Errorf("%s: no stream captures %s: %w", what, m.Subject, err)
 	case errors.Is(err, nats.ErrReconnectBufExceeded): // there is no such buffer
