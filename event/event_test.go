@@ -90,6 +90,9 @@ func TestDerive(t *testing.T) {
 
 func TestDeriveID(t *testing.T) {
 	id := event.DeriveID("STREAM", "42", "7")
+	if want := "821af7bf-467f-8aeb-8e66-14bdbf149df1"; id != want {
+		t.Errorf("DeriveID = %s; want %s: those of events that are stored must be met again", id, want)
+	}
 	if id != event.DeriveID("STREAM", "42", "7") {
 		t.Error("the same parts give different ids")
 	}

@@ -10,16 +10,23 @@ import (
 // message met again is the same event. It has the form of a UUID, version 8
 // (RFC 9562, section 5.8).
 func DeriveID(parts ...string) string {
-	h := sha256.New()
+	var space [256]byte // mostly enough, and not of the heap
+	b := space[:0]
 	for _, p := range parts {
-		h.Write(strconv.AppendInt(nil, int64(len(p)), 10))
-		h.Write([]byte{':'})
-		h.Write([]byte(p))
+		b = strconv.AppendInt(b, int64(len(p)), 10)
+		b = append(b, ':')
+		b = append(b, p...)
 	}
-	var u [16]byte
-	copy(u[:], h.Sum(nil))
+	u := sha256.Sum256(b)
 	u[6] = u[6]&0x0f | 0x80
 	u[8] = u[8]&0x3f | 0x80
-	s := hex.EncodeToString(u[:])
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
+	text, from := space[:0], 0
+	for _, to := range [...]int{4, 6, 8, 10, 16} {
+		if from > 0 {
+			text = append(text, '-')
+		}
+		text = hex.AppendEncode(text, u[from:to])
+		from = to
+	}
+	return string(text)
 }

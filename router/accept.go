@@ -138,6 +138,11 @@ type plan struct {
 	own      event.Event   // Admission.Event: a copy, as the original would keep its whole batch in memory
 	reserved []*dispatcher // by delivery; nil where no slot is kept
 	slotless bool          // none is to be kept
+	single   struct {      // space for the delivery that most events have
+		delivery [1]event.Delivery
+		entry    [1]event.Entry
+		reserved [1]*dispatcher
+	}
 }
 
 // plan decides where a message goes. Where a handler is idle its slot is kept
@@ -161,7 +166,8 @@ func (r *Router) planAs(p *plan, m *event.Message, w *memory, now time.Time) *pl
 	}
 	p.Remember = d.amend()
 	p.own.Expires = d.expires.of(&p.own)
-	p.State.Timeline = d.noted(event.Unprocessed, now)
+	p.State.Deliveries, p.reserved = p.single.delivery[:0], p.single.reserved[:0]
+	p.State.Timeline = append(p.single.entry[:0], d.noted(event.Unprocessed, now)...)
 	for _, t := range d.targets {
 		if t.flaw != "" {
 			p.Outbox = append(p.Outbox, r.refuse(p.Event, &p.State, t, now)...)

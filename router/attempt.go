@@ -178,7 +178,7 @@ func (r *Router) settled(o *outcome) {
 // followUps plans the events that came with an answer. They are requests made
 // by the handler's service, in the conversation of the event they answer.
 func (r *Router) followUps(h *Handler, t *task, a *event.Answer, now time.Time) []*plan {
-	if a.Outcome != event.Done {
+	if a.Outcome != event.Done || len(a.FollowUps) == 0 {
 		return nil
 	}
 	plans := make([]*plan, 0, len(a.FollowUps))
