@@ -18,7 +18,8 @@ import (
 
 // Publisher publishes to JetStream.
 type Publisher interface {
-	// Publish returns nil once the server has acknowledged the message. An
+	// Publish returns nil once the server has acknowledged the message, and an error
+	// when ctx ends before: nothing else bounds the time. An
 	// error whose method Permanent() says true would come again at each attempt;
 	// if its method TooLarge() does too, it is because of the size. The header is
 	// the caller's again when it returns.

@@ -222,6 +222,7 @@ func (c *Conn) closed(nc *nats.Conn) {
 		err = nats.ErrConnectionClosed
 	}
 	c.setProblem(err.Error())
+	c.acks.fail(err)
 	c.refused <- err
 }
 

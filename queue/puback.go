@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -8,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/tidwall/gjson"
 )
 
 // publications are messages that wait for their PubAcks. They do what
@@ -84,20 +84,31 @@ func readPubAck(m *nats.Msg) error {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return nats.ErrNoResponders
 	}
-	if !gjson.ValidBytes(m.Data) {
-		return jetstream.ErrInvalidJSAck
+	if plainAck(m.Data) {
+		return nil
 	}
-	if gjson.GetBytes(m.Data, "error").Exists() {
-		var ack struct {
-			Error *jetstream.APIError `json:"error"`
-		}
-		if err := json.Unmarshal(m.Data, &ack); err == nil && ack.Error != nil {
-			return ack.Error
-		}
-		return jetstream.ErrInvalidJSAck
+	var ack struct {
+		Stream string              `json:"stream"`
+		Error  *jetstream.APIError `json:"error"`
 	}
-	if gjson.GetBytes(m.Data, "stream").String() == "" {
+	switch err := json.Unmarshal(m.Data, &ack); {
+	case err == nil && ack.Error != nil:
+		return ack.Error
+	case err != nil || ack.Stream == "":
 		return jetstream.ErrInvalidJSAck
 	}
 	return nil
+}
+
+// plainAck reports whether a PubAck is what servers mostly send, to the letter:
+// {"stream":"NAME","seq":12}. Names of streams have neither quotes nor backslashes.
+func plainAck(b []byte) bool {
+	name, ok := bytes.CutPrefix(b, []byte(`{"stream":"`))
+	i := bytes.IndexByte(name, '"')
+	if !ok || i < 1 || bytes.IndexByte(name[:i], '\\') >= 0 {
+		return false
+	}
+	number, ok := bytes.CutPrefix(name[i:], []byte(`","seq":`))
+	digits := bytes.TrimLeft(number, "0123456789")
+	return ok && len(digits) < len(number) && string(digits) == "}"
 }

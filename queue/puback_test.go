@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestPubAcks(t *testing.T) {
 		`{"stream":"","seq":0}`:                             "invalid jetstream publish response",
 		`{"stream":"S","seq":12`:                            "invalid jetstream publish response",
 		`+OK`:                                               "invalid jetstream publish response",
-		`{"error":null,"stream":"S","seq":0}`:               "invalid jetstream publish response",
+		`{"error":null,"stream":"S","seq":0}`:               "",
 		`{"error":{"code":503,"description":"it is full"}}`: "it is full",
 		`{"error":{"code":503,"err_code":10077,"description":"it is full"},"stream":"S","seq":0}`: "it is full",
 	} {
@@ -97,12 +98,22 @@ func TestPubAckOfAnother(t *testing.T) {
 // moment.
 func TestSubjectIsHeardLater(t *testing.T) {
 	x := newRig(t)
-	published := make(chan error, 1)
-	go func() { published <- x.Publish(context.Background(), &event.NATSMessage{Subject: "later"}) }()
-	time.Sleep(50 * time.Millisecond)
-	x.listen("later", func(m *nats.Msg) { _ = m.Respond([]byte(`{"stream":"S","seq":1}`)) })
-	if err := <-published; err != nil {
-		t.Errorf("Publish = %v; want another try", err)
+	var tries atomic.Int32
+	x.listen("later", func(m *nats.Msg) {
+		if tries.Add(1) < 3 {
+			nobody := nats.NewMsg(m.Reply) // as the server says it
+			nobody.Header.Set("Status", "503")
+			_ = m.RespondMsg(nobody)
+			return
+		}
+		_ = m.Respond([]byte(`{"stream":"S","seq":1}`))
+	})
+	if err := x.Publish(context.Background(), &event.NATSMessage{Subject: "later"}); err != nil || tries.Load() != 3 {
+		t.Errorf("Publish = %v after %d tries; want the third to be heard", err, tries.Load())
+	}
+	tries.Store(-10)
+	if err := x.Publish(context.Background(), &event.NATSMessage{Subject: "later"}); !errors.Is(err, nats.ErrNoResponders) || tries.Load() != -7 {
+		t.Errorf("Publish = %v after %d tries; want that nobody hears it after three", err, tries.Load()+10)
 	}
 }
 

@@ -33,7 +33,8 @@ func (e *publishError) Permanent() bool { return true }
 // TooLarge reports that the server takes no message of that size.
 func (e *publishError) TooLarge() bool { return e.tooLarge }
 
-// Publish publishes a message and returns once the server has acknowledged it.
+// Publish publishes a message and returns once the server has acknowledged it, or
+// ctx has ended: nothing else bounds the time.
 // While there is no connection it fails at once, and when that is lost before the
 // acknowledgement is there: nothing is buffered. An error that has a method
 // Permanent, and that says true, would come again; of one that is too large for the
@@ -132,8 +133,8 @@ func (c *Conn) release(m *message) {
 	c.messages.Put(m)
 }
 
-// name makes a place for each header. Messages mostly have those of the one before.
-func (m *message) name(header []event.Field) {
+// shape makes a place for each header. Messages mostly have those of the one before.
+func (m *message) shape(header []event.Field) {
 	same := func(name string, f event.Field) bool { return name == f.Name }
 	if slices.EqualFunc(m.names, header, same) {
 		return
@@ -156,7 +157,7 @@ func (c *Conn) fill(m *message, out *event.NATSMessage) error {
 		return &publishError{message: fmt.Sprintf("%q is no subject to publish on", out.Subject)}
 	}
 	m.Subject, m.Data = out.Subject, out.Body
-	m.name(out.Header)
+	m.shape(out.Header)
 	for i, f := range out.Header {
 		if breaksLine(f.Value) || breaksLine(f.Name) || strings.IndexByte(f.Name, ':') >= 0 || strings.IndexByte(f.Name, ' ') >= 0 {
 			return &publishError{message: fmt.Sprintf("header %q cannot be sent", f.Name)}

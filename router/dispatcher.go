@@ -86,7 +86,7 @@ type dispatcher struct {
 func newDispatcher(r *Router, h *Handler) *dispatcher {
 	return &dispatcher{
 		router: r, name: h.Name, handler: h, wake: make(chan struct{}, 1), ended: make(chan struct{}),
-		limiter: newLimiter(h.Rate), claiming: make(chan struct{}, 1), backlog: true, paused: r.store.Paused("handler", h.Name),
+		limiter: newLimiter(h.Rate, nil), claiming: make(chan struct{}, 1), backlog: true, paused: r.store.Paused("handler", h.Name),
 	}
 }
 
@@ -108,7 +108,7 @@ func (d *dispatcher) configure(h *Handler) bool {
 		return false
 	}
 	if h.Rate != d.handler.Rate {
-		d.limiter = newLimiter(h.Rate)
+		d.limiter = newLimiter(h.Rate, d.limiter)
 	}
 	if h.Breaker == nil {
 		d.breaker = breaker{}

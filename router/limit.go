@@ -18,26 +18,39 @@ type limiter struct {
 	window *window // nil where the bucket holds one
 }
 
-// newLimiter returns what keeps a handler's rate, nil for no limit.
-func newLimiter(perSecond float64) *limiter {
+// newLimiter returns what keeps a handler's rate, nil for no limit. What began under
+// the limiter before, if there was one, counts.
+func newLimiter(perSecond float64, before *limiter) *limiter {
 	if perSecond <= 0 {
 		return nil
 	}
 	burst := max(int(perSecond/catchUp), 1)
 	l := &limiter{bucket: rate.NewLimiter(rate.Limit(perSecond), burst)}
 	if burst > 1 {
-		l.window = &window{most: int(math.Ceil(perSecond)), since: time.Now()}
+		l.window = &window{since: time.Now()}
+		if before != nil && before.window != nil {
+			*l.window = *before.window
+		}
+		l.window.most = int(math.Ceil(perSecond))
+	}
+	if before != nil {
+		l.bucket.ReserveN(time.Now(), burst)
 	}
 	return l
 }
 
-// left returns how many attempts may begin now.
-func (l *limiter) left(now time.Time) float64 {
-	n := l.bucket.TokensAt(now)
-	if l.window != nil {
-		n = min(n, float64(l.window.left(now)))
+// left returns how many attempts may begin now. While the window is shut the bucket
+// gathers no more than one, or all of it would come at once when it opens.
+func (l *limiter) left(now time.Time) int {
+	n := int(l.bucket.TokensAt(now)) // below zero when more began than it held
+	if l.window == nil {
+		return n
 	}
-	return n
+	open := l.window.left(now)
+	if open <= 0 && n > 1 {
+		l.bucket.ReserveN(now, n-1)
+	}
+	return min(n, open)
 }
 
 // spend counts attempts that begin.
@@ -48,8 +61,8 @@ func (l *limiter) spend(n int, now time.Time) {
 	}
 }
 
-// wait returns after what time an attempt may begin beside so many that are
-// reserved; for one that may now, none.
+// wait returns after what time another attempt may begin beside so many that are
+// reserved, or it is worth to look again; none when one may now.
 func (l *limiter) wait(reserved int, now time.Time) time.Duration {
 	missing := float64(1+reserved) - l.bucket.TokensAt(now)
 	wait := time.Duration(missing / float64(l.bucket.Limit()) * float64(time.Second))
@@ -103,7 +116,7 @@ func (d *dispatcher) allowed(n int) int {
 	if d.limiter == nil || n <= 0 {
 		return n
 	}
-	return min(n, max(int(d.limiter.left(time.Now()))-d.counting-len(d.ahead), 0))
+	return min(n, max(d.limiter.left(time.Now())-d.counting-len(d.ahead), 0))
 }
 
 // spend counts attempts against the rate when they begin: a slow commit must not

@@ -1,9 +1,7 @@
 package storage
 
 import (
-	"bytes"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -43,33 +41,8 @@ type headBody struct {
 // said is kept, right or wrong. It takes as many headers as were written.
 var lenient, _ = cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid, MaxMapPairs: math.MaxInt32}.DecMode()
 
-// keptSpace is how many bytes are kept to encode the next head in.
-const keptSpace = 16 << 10
-
-// headSpace is room to encode a head in.
-type headSpace struct {
-	body   headBody
-	buffer bytes.Buffer
-}
-
-var (
-	headSpaces  = sync.Pool{New: func() any { return &headSpace{} }}
-	headMode, _ = cbor.EncOptions{}.UserBufferEncMode() // as [cbor.Marshal]
-)
-
-func (x *headSpace) release() {
-	if x.buffer.Cap() > keptSpace {
-		return // one of a few large heads
-	}
-	x.body = headBody{}
-	x.buffer.Reset()
-	headSpaces.Put(x)
-}
-
 func encodeHead(e *event.Event) ([]byte, error) {
-	x := headSpaces.Get().(*headSpace) //nolint:forcetypeassert // New makes them
-	defer x.release()
-	x.body = headBody{
+	body, err := cbor.Marshal(headBody{
 		Table: uint8(e.Table), MessageType: e.MessageType,
 		SourceService: e.SourceService, TargetService: e.TargetService,
 		Topic: e.Topic, CausationID: e.CausationID, CreatedBy: e.CreatedBy,
@@ -77,19 +50,19 @@ func encodeHead(e *event.Event) ([]byte, error) {
 		DeliverAt: optionalMicros(e.DeliverAt), Expires: optionalMicros(e.Expires),
 		Attributes: e.Attributes, Literals: e.Literals, Headers: e.Headers, Source: e.Source,
 		Stream: e.Position.Stream, StreamSeq: e.Position.Sequence, StreamTime: nanos(e.Position.Stored),
-	}
-	if err := headMode.MarshalToBuffer(&x.body, &x.buffer); err != nil {
+	})
+	if err != nil {
 		return nil, err
 	}
 	correlation := e.CorrelationID
 	if correlation == e.ID {
 		correlation = ""
 	}
-	out := make([]byte, 0, 1+len(e.ID)+len(correlation)+4+x.buffer.Len())
+	out := make([]byte, 0, 1+len(e.ID)+len(correlation)+4+len(body))
 	out = append(out, headVersion)
 	out = appendString(out, e.ID)
 	out = appendString(out, correlation)
-	return append(out, x.buffer.Bytes()...), nil
+	return append(out, body...), nil
 }
 
 // headIDs returns the ids of a head. They alias it; correlation is nil when it

@@ -95,7 +95,7 @@ func (op *operation) finish(err error) {
 }
 
 // take waits for an operation and returns it with all that wait behind it.
-// Groups grow with the load: only one of patient operations alone waits for more.
+// Groups grow with the load: only one in which all are patient waits for more.
 func (db *DB) take() (group []*operation, ok bool) {
 	group = db.group[:0]
 	var op *operation
@@ -114,10 +114,9 @@ func (db *DB) take() (group []*operation, ok bool) {
 	}
 	weight, until := 0, time.Time{} // until when all of them are patient
 	for op != nil {
-		switch at := time.Now().Add(op.patience); {
-		case op.patience == 0:
+		if op.patience == 0 {
 			until = time.Time{}
-		case len(group) == 0, at.Before(until):
+		} else if at := time.Now().Add(op.patience); len(group) == 0 || at.Before(until) {
 			until = at
 		}
 		group, weight = append(group, op), weight+op.weight
