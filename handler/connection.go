@@ -36,6 +36,7 @@ type connection struct {
 	in     limitedReader
 	reader *bufio.Reader
 	body   replyBody
+	plain  plainSpace
 	since  time.Time // when it became idle
 
 	fields  envelope.Fields // space for those of a request
@@ -108,19 +109,30 @@ var post = &http.Request{Method: http.MethodPost} // what an answer is read for
 func (c *connection) readHead() (*http.Response, error) {
 	c.in.left = maxReplyHeader
 	defer func() { c.in.left = -1 }()
+	if _, err := c.reader.Peek(1); err != nil {
+		return nil, brokenOff(err)
+	}
+	if r := c.plainReply(); r != nil {
+		return r, nil
+	}
 	for {
 		r, err := http.ReadResponse(c.reader, post)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errClosed
-		}
 		if err != nil {
-			return nil, err
+			return nil, brokenOff(err)
 		}
 		if r.StatusCode >= 200 || r.StatusCode == http.StatusSwitchingProtocols {
 			c.body = replyBody{Reader: r.Body, ended: r.ContentLength == 0}
 			return r, nil
 		}
 	}
+}
+
+// brokenOff returns what an error means that came instead of an answer's head.
+func brokenOff(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errClosed
+	}
+	return err
 }
 
 // reusable reports whether another request may be sent after this answer.
