@@ -11,6 +11,10 @@ import (
 // Attempts that were not made are made up for within 1/catchUp of a second and no more.
 const catchUp = 20
 
+// evenShare of a rate comes from the bucket where a window counts, too. With all of
+// it a hole, as one that follows what was made up for, would come back every second.
+const evenShare = 0.99
+
 // limiter keeps a handler's rate: evenly by the bucket, and strictly, as what the
 // bucket makes up for comes beside what it lets through anyway, by the window.
 type limiter struct {
@@ -27,6 +31,7 @@ func newLimiter(perSecond float64, before *limiter) *limiter {
 	burst := max(int(perSecond/catchUp), 1)
 	l := &limiter{bucket: rate.NewLimiter(rate.Limit(perSecond), burst)}
 	if burst > 1 {
+		l.bucket.SetLimit(rate.Limit(evenShare * perSecond))
 		l.window = &window{since: time.Now()}
 		if before != nil && before.window != nil {
 			*l.window = *before.window
