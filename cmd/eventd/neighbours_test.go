@@ -67,6 +67,20 @@ func (n *neighbourhood) outstanding() int {
 	return len(n.sent)
 }
 
+// of returns how long those of a round took.
+func (n *neighbourhood) of(round string) []time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.took[round]
+}
+
+// requests returns how many came to those that are ill.
+func (n *neighbourhood) requests() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.bad
+}
+
 // round is one measurement: events for the handlers that are well, at a rate for
 // each, and beside them for the ill ones or not.
 type round struct {
@@ -151,8 +165,9 @@ func TestNeighbours(t *testing.T) {
 			}
 			n.publish(t, js, round{"settling-" + x.name, x.types, lasts / 4}) // what a pause held back comes first
 			n.publish(t, js, x)
-			p99 := percentile(n.took[x.name], .99)
-			t.Logf("%s: %d events, p50 %s, p99 %s", x.name, len(n.took[x.name]), percentile(n.took[x.name], .5).Round(10*time.Microsecond), p99.Round(10*time.Microsecond))
+			took := n.of(x.name)
+			p99 := percentile(took, .99)
+			t.Logf("%s: %d events, p50 %s, p99 %s", x.name, len(took), percentile(took, .5).Round(10*time.Microsecond), p99.Round(10*time.Microsecond))
 			if beside {
 				with = append(with, p99)
 			} else {
@@ -162,7 +177,7 @@ func TestNeighbours(t *testing.T) {
 	}
 	ratio := float64(percentile(with, .5)) / float64(percentile(without, .5))
 	t.Logf("median p99 %s beside the ill ones, %s without: %.2f; %d requests to the ill ones",
-		percentile(with, .5).Round(10*time.Microsecond), percentile(without, .5).Round(10*time.Microsecond), ratio, n.bad)
+		percentile(with, .5).Round(10*time.Microsecond), percentile(without, .5).Round(10*time.Microsecond), ratio, n.requests())
 	if os.Getenv("EVENTD_NEIGHBOURS") != "" && ratio > 1.2 {
 		t.Errorf("p99 is %.2f times that without them; want at most 1.2", ratio)
 	}
