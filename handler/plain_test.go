@@ -14,7 +14,7 @@ import (
 	"github.com/eventd-io/eventd/envelope"
 )
 
-// read reads an answer as a connection does, and as the library does. plain says
+// readBoth reads an answer as a connection does, and as the library does. plain says
 // that the library was not asked by the connection.
 func readBoth(raw []byte) (c *connection, ours *http.Response, theirs *http.Response, plain bool, err error) {
 	c = &connection{in: limitedReader{Reader: bytes.NewReader(raw), left: -1}}

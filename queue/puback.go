@@ -13,7 +13,7 @@ import (
 
 // publications are messages that wait for their PubAcks. They do what
 // [jetstream.JetStream] does in PublishMsgAsync without a timer, channels and a
-// decoding by reflection for each message, which cost more than sending it.
+// decoding by reflection for each message.
 type publications struct {
 	mu      sync.Mutex
 	inbox   string // what the subjects of PubAcks begin with; "" until it is subscribed to
