@@ -260,10 +260,10 @@ func (d *dispatcher) saturated(now time.Time) <-chan struct{} {
 	return d.space
 }
 
-// calm reports whether half of the room is free and nothing waits in the store,
+// calm reports whether a quarter of the room is free and nothing waits in the store,
 // or nothing may begin anyway. The caller holds mu.
 func (d *dispatcher) calm(now time.Time) bool {
-	return !d.open(now) || !d.backlog && 2*d.taken() <= d.handler.Concurrency+d.flow.ahead(now)
+	return !d.open(now) || !d.backlog && 4*d.taken() <= 3*(d.handler.Concurrency+d.flow.ahead(now))
 }
 
 // offer says that a delivery was just stored which nothing was counted for.

@@ -3,6 +3,7 @@ package router
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -47,7 +48,7 @@ func (d *dispatcher) settle() {
 		d.freed(time.Now())
 		list, d.outcomes = d.outcomes, nil
 		d.settler = len(list) > 0
-		patience := d.patience()
+		patience := d.patience(list)
 		d.mu.Unlock()
 		if len(list) == 0 {
 			return
@@ -66,13 +67,40 @@ const settlePatience = 5 * time.Millisecond
 // waits is nothing.
 const slowAttempt = 100 * settlePatience
 
-// patience returns how long outcomes may wait for a commit to share: not at all
-// when their room is needed soon and attempts do not take long. The caller holds mu.
-func (d *dispatcher) patience() time.Duration {
-	if d.router.quitting() || !d.lastSlow && (d.backlog || 4*d.taken() > d.handler.Concurrency) {
+// patience returns how long outcomes may wait for a commit to share: not at all when
+// they carry follow-ups, or when their room is needed soon and attempts do not take
+// long. Where attempts wait for slots anyway, all of them may. The caller holds mu.
+func (d *dispatcher) patience(list []*outcome) time.Duration {
+	now := time.Now()
+	switch {
+	case d.router.quitting():
+		return 0
+	case d.fed(now):
+		return settlePatience
+	case slices.ContainsFunc(list, carries), !d.lastSlow && !d.roomy(now):
 		return 0
 	}
 	return settlePatience
+}
+
+// carries reports whether an outcome has follow-ups, which are on their way.
+func carries(o *outcome) bool { return len(o.answer.FollowUps) > 0 }
+
+// fed reports whether the attempts that wait for slots will do for a while. The caller
+// holds mu.
+func (d *dispatcher) fed(now time.Time) bool {
+	return len(d.ahead) > 0 && 8*len(d.ahead) >= d.flow.ahead(now)
+}
+
+// roomy reports whether room that is given back a little later is missed by nobody:
+// most of the slots are free, or half of what may be counted ahead of them. The caller
+// holds mu.
+func (d *dispatcher) roomy(now time.Time) bool {
+	if d.backlog {
+		return false
+	}
+	ahead := d.flow.ahead(now)
+	return 4*d.taken() <= d.handler.Concurrency || ahead > 0 && 2*d.taken() <= d.handler.Concurrency+ahead
 }
 
 // settle stores what came of attempts, with their follow-ups, in one commit,
@@ -88,8 +116,8 @@ func (r *Router) settle(list []*outcome, patience time.Duration) error {
 		r.decide(o, now)
 		steps[i] = o.step
 		r.bequeath(o, now)
-		if len(o.plans) > 0 || patience > 0 && o.heir != nil && o.heir.dispatcher.waited() {
-			patience = 0 // follow-ups are on their way, or the next of an order key waits for it
+		if patience > 0 && o.heir != nil && o.heir.dispatcher.waited() {
+			patience = 0 // the next of an order key waits for it
 		}
 	}
 	err := r.commitWithin(context.WithoutCancel(r.attempts), patience, now, steps...)

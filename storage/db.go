@@ -119,6 +119,7 @@ type DB struct {
 	fullC               chan struct{}
 	crowded             chan struct{} // asks to remove before the time
 	droppedBytes        atomic.Int64  // of segments that were dropped and are still there
+	growth              int64         // by how much a commit grows it, of the last few; the writer's
 	grown               atomic.Int64  // by how much the file has grown since some of that was deleted
 	scarceC             chan struct{} // asks to delete some of them
 

@@ -14,9 +14,12 @@ const (
 	maxAhead    = 16 << 20 // of a large one
 	aheadShare  = 16       // of those between: a part of what is in use
 	extendPiece = 128 << 10
-	// burst is how much a commit of many events grows the file by, to whom a longer
-	// sync is nothing: zeros would then be bytes written for no one.
+	// burst is how much the commits of many events grow the file by, on average, to whom
+	// a longer sync is nothing: zeros would then be bytes written for no one.
 	burst = 32 << 10
+	// growthCommits is about how many of the last commits the average is of, as those
+	// of outcomes, between those of events, hardly grow the file.
+	growthCommits = 8
 	// extendPause follows a failure, as of a full disk.
 	extendPause = time.Second
 )
@@ -29,7 +32,8 @@ func ahead(used int64) int64 { return min(max(used/aheadShare, minAhead), maxAhe
 func (db *DB) use(used int64) {
 	grown := used - db.used.Swap(used)
 	db.grown.Add(grown)
-	if grown < burst && db.end.Load()-used < ahead(used)/2 {
+	db.growth += (grown - db.growth) / growthCommits
+	if db.growth < burst && db.end.Load()-used < ahead(used)/2 {
 		select {
 		case db.extendC <- struct{}{}:
 		default:

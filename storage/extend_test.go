@@ -34,7 +34,8 @@ func TestFileIsExtendedAheadOfNeed(t *testing.T) {
 	})
 }
 
-// TestBurstIsNotExtended: who commits much at once gains nothing from zeros.
+// TestBurstIsNotExtended: who commits much at once gains nothing from zeros, also when
+// what is committed between grows the file by nothing.
 func TestBurstIsNotExtended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := openTest(t, storePath(t))
@@ -42,6 +43,7 @@ func TestBurstIsNotExtended(t *testing.T) {
 			a := newAdmission(event.Inbound, fmt.Sprint("large", db.nextSeq), "h")
 			a.Payload = make([]byte, 4<<20)
 			accept(t, db, a)
+			accept(t, db, newAdmission(event.Inbound, fmt.Sprint("small", db.nextSeq), "h"))
 			synctest.Wait()
 			return db.end.Load()
 		}

@@ -28,5 +28,7 @@ func fitMemory() (floor []byte) {
 	if os.Getenv("GOGC") != "" || limit < limitForFloor {
 		return nil
 	}
-	return make([]byte, heapFloor/2)
+	floor = make([]byte, heapFloor/2)
+	vacate(floor)
+	return floor
 }
