@@ -21,6 +21,7 @@ func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 	}
 	return db.hand(ctx, &operation{
 		weight: weight, events: len(admissions), intake: true, recalls: recalled(admissions),
+		admissions: admissions, heads: heads,
 		apply: func(t *transaction) error { return t.admitAll(admissions, heads) },
 	})
 }
@@ -106,6 +107,11 @@ func (t *transaction) admit(a *event.Admission, head []byte) error {
 		a.Duplicate, a.Event.Seq = true, first
 		return t.noteDuplicate(first)
 	}
+	return t.place(a, head)
+}
+
+// place stores one event that is not there yet.
+func (t *transaction) place(a *event.Admission, head []byte) error {
 	b, err := t.room()
 	if err != nil {
 		return err

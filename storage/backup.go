@@ -53,6 +53,9 @@ func (db *DB) copyTo(ctx context.Context, c *copied) (*event.Backup, error) {
 	if c.file, err = os.OpenFile(name, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
+	if err := db.show(ctx); err != nil {
+		return nil, err
+	}
 	sum := sha256.New()
 	n, err := db.writeTo(&patientWriter{ctx: ctx, w: io.MultiWriter(c.file, sum)})
 	if err != nil {

@@ -27,6 +27,9 @@ type Report struct {
 	Events   int          `json:"events"`
 	Counts   event.Counts `json:"counts"`
 	Outbox   int          `json:"outbox"`
+	// Journal is how many events a crash left in the journal. The next start brings
+	// them into their tables; Events are without them.
+	Journal int `json:"journal"`
 
 	// Damages is how many Problems there are; the first 1,000 are listed.
 	Damages  int      `json:"damages"`
@@ -161,8 +164,17 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 	c.outbox()
 	c.schedules()
 	c.jobs()
+	c.journal()
 	c.listQuarantined()
 	return nil
+}
+
+func (c *checker) journal() {
+	list, err := inJournal(c.tx)
+	if err != nil {
+		c.fail("%v", err)
+	}
+	c.Journal = len(list)
 }
 
 // eventsOf returns how many events a segment says it has, 0 when it cannot.

@@ -90,6 +90,8 @@ type DB struct {
 	operations chan *operation
 	group      []*operation // the writer's, reused
 	postponed  []*operation // the writer's: there was no space for them…
+	journal    *journal     // the writer's; nil without
+	unseen     atomic.Bool  // something is durable that no reader sees yet
 	wanted     atomic.Int64 // what the largest of postponed takes, in bytes
 	lined      bool         // the writer's: something is, or was, ordered
 	stalls     int          // …nor for any other, so many times in a row
@@ -190,6 +192,9 @@ func Open(o Options) (*DB, error) {
 	db.segments.Store(&[]*segment{})
 	db.fullness.Store(&fullness{})
 	if err = db.load(); err == nil {
+		err = db.startJournal()
+	}
+	if err == nil {
 		db.extender, err = os.OpenFile(o.Path, os.O_RDWR, 0)
 	}
 	if err != nil {

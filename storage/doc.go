@@ -21,6 +21,7 @@
 //	outbox     ascending number -> publication
 //	redrives   number -> job that redrives many events; made with the first
 //	schedules  schedule -> how far it is; made with the first
+//	journal    new events that no commit has brought into their tables yet (journal.go)
 //	quarantine seq -> what is wrong with its record; "outbox", number -> a damaged row
 //	segments   first seq -> one bucket per run of at most 65,536 events:
 //	  info       counts by table and status, first and last creation
@@ -51,6 +52,9 @@
 //
 //   - There is one writer. It takes whatever operations are waiting, applies
 //     them in order and commits them together (group commit).
+//   - New events may be durable before their transaction is committed: it then stays
+//     open for others, and whoever reads ends that (linger.go). So no reader, and
+//     nothing that is answered, is ahead of what a crash leaves, and none behind.
 //   - The file is extended with zeros ahead of need (extend.go). What lies behind
 //     bbolt's high-water mark belongs to nobody.
 //   - An operation checks everything before it writes anything. What fails after
@@ -86,7 +90,7 @@
 // # Reading order
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
-// commit) and snapshot.go (reading); accept.go and update.go (the two
+// commit), linger.go and journal.go (light load) and snapshot.go (reading); accept.go and update.go (the two
 // operations), due.go and dueruns.go (what waits), lines.go and turns.go (order),
 // redrives.go (many of them, as a job), schedules.go; segment.go, idindex.go and
 // find.go (where events lie and how they are found); list.go, scan.go and

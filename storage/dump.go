@@ -62,7 +62,7 @@ func (r *reading) dump(ctx context.Context, p Progress, w io.Writer, now time.Ti
 		x.total += int64(eventsOf(r.tx.Bucket(bucketSegments), s))
 	}
 	err = x.line(&dumpLine{Header: &dumpHeader{Version: DumpVersion, Schema: Schema, StoreID: r.db.id, At: now}})
-	for _, part := range []func() error{x.events, x.outbox, x.positions, x.paused, x.others, x.end} {
+	for _, part := range []func() error{x.events, x.journal, x.outbox, x.positions, x.paused, x.others, x.end} {
 		if err == nil {
 			err = part()
 		}
@@ -124,6 +124,28 @@ func (x *dumper) events() error {
 		if err := x.segment(b, last); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// journal writes what a crash left in the journal as the events that they are.
+func (x *dumper) journal() error {
+	list, err := inJournal(x.tx)
+	if err != nil {
+		x.lose("%v; what is in it is left out", err)
+	}
+	seq := uint64(1)
+	if s := x.db.lastSegment(); s != nil {
+		seq = s.first + uint64(eventsOf(x.tx.Bucket(bucketSegments), s))
+	}
+	for i := range list {
+		e := list[i].Event
+		e.Seq = seq + uint64(i)
+		list[i].State.Derive()
+		if err := x.line(&dumpLine{Event: dumpOf(e, &list[i].State, list[i].Payload)}); err != nil {
+			return err
+		}
+		x.Events++
 	}
 	return nil
 }
@@ -367,7 +389,7 @@ func (x *dumper) other(path []text, b *bolt.Bucket) error {
 
 // ownMeta reports whether a key of the bucket meta is of the header.
 func ownMeta(k []byte) bool {
-	return bytes.Equal(k, keyApplication) || bytes.Equal(k, keySchema) || bytes.Equal(k, keyStoreID)
+	return bytes.Equal(k, keyApplication) || bytes.Equal(k, keySchema) || bytes.Equal(k, keyStoreID) || bytes.Equal(k, keyEpoch)
 }
 
 func (x *dumper) end() error {

@@ -21,7 +21,7 @@ import (
 var carried = [][]byte{bucketMeta, bucketRedrives, bucketSchedules}
 
 // forgotten are the buckets of which a dump takes nothing.
-var forgotten = [][]byte{bucketDropped}
+var forgotten = [][]byte{bucketDropped, bucketJournal}
 
 func among(name []byte, lists ...[][]byte) bool {
 	for _, list := range lists {

@@ -56,6 +56,9 @@ func (db *DB) newListing(f event.Filter, p event.Page) *listing {
 }
 
 func (l *listing) run(ctx context.Context) error {
+	if err := l.db.show(ctx); err != nil { // before it looks which segments hold anything
+		return err
+	}
 	if l.probe.f.CorrelationID != "" {
 		return l.conversation(ctx)
 	}

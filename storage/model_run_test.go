@@ -47,6 +47,7 @@ func TestStoreIsTheModel(t *testing.T) {
 			"list":     m.list,
 			"events":   m.checkEvents,
 			"reopen":   m.reopen,
+			"crash":    m.crash,
 		})
 		m.checkEvents(t)
 		m.reopen(t)
@@ -83,6 +84,21 @@ func (m *machine) reopen(t *rapid.T) {
 	m.open(t)
 }
 
+// crash goes on with what is on disk at a moment after something was accepted.
+func (m *machine) crash(t *rapid.T) {
+	for range rapid.IntRange(0, 4).Draw(t, "begun") {
+		m.acceptBegun(t)
+	}
+	m.db.extending.Lock() // no commit is half done
+	now, err := os.ReadFile(m.options.Path)
+	m.db.extending.Unlock()
+	if err := errors.Join(err, m.db.Close(), os.WriteFile(m.options.Path, now, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	m.open(t)
+	m.reopen(t)
+}
+
 var ctx = context.Background()
 
 func (m *machine) accept(t *rapid.T) {
@@ -90,6 +106,24 @@ func (m *machine) accept(t *rapid.T) {
 	for range rapid.IntRange(1, 9).Draw(t, "events") {
 		list = append(list, m.admission(t))
 	}
+	m.acceptAll(t, list)
+}
+
+// acceptBegun accepts what the journal may take.
+func (m *machine) acceptBegun(t *rapid.T) {
+	a := m.admission(t)
+	a.Outbox = nil
+	for len(a.State.Deliveries) == 0 || rapid.IntRange(0, 3).Draw(t, "more") == 0 {
+		a.State.Deliveries = append(a.State.Deliveries, apart(m.delivery(t, event.InProgress), len(a.State.Deliveries)))
+	}
+	for i := range a.State.Deliveries {
+		a.State.Deliveries[i].Status = event.InProgress
+	}
+	a.State.Status, a.State.Reason = 0, ""
+	m.acceptAll(t, []*event.Admission{a})
+}
+
+func (m *machine) acceptAll(t *rapid.T, list []*event.Admission) {
 	want := make([]event.Receipt, 0, len(list))
 	var seqs []uint64
 	for _, a := range list {
@@ -116,7 +150,7 @@ func (m *machine) update(t *rapid.T) {
 		updates = append(updates, &event.Update{Seq: seq, Step: step(), Err: errors.New("not set")})
 		want = append(want, m.model.update(seq, step()))
 	}
-	if err := m.db.Update(ctx, updates...); err != nil {
+	if err := m.db.UpdateWithin(ctx, pick(t, "patience", 0, time.Microsecond), updates...); err != nil {
 		t.Fatal(err)
 	}
 	for i, u := range updates {

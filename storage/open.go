@@ -171,6 +171,7 @@ func writeLayout(tx *bolt.Tx) error {
 	}
 	meta := tx.Bucket(bucketMeta)
 	return errors.Join(
+		makeJournal(tx),
 		meta.Put(keyApplication, []byte(application)),
 		meta.Put(keySchema, key8(Schema)),
 		meta.Put(keyStoreID, []byte(uuid.NewString())),

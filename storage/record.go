@@ -86,6 +86,11 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
+func appendBytes(b, field []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(field)))
+	return append(b, field...)
+}
+
 func appendInt(b []byte, n int) []byte {
 	return binary.AppendUvarint(b, uint64(max(n, 0))) // not negative
 }

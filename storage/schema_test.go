@@ -195,6 +195,8 @@ func writeSchema(t *testing.T, name string) {
 		t.Fatal(err)
 	}
 	writeBeside(t, db)
+	accept(t, db, newBegun("journaled", "h", "h2"))
+	path = crashed(t, db) // where that is in the journal alone
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,9 @@ func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := db.show(ctx); err != nil {
+		return err
+	}
 	defer func() { logPanic(db.log.Debug(), err) }()
 	defer recoverPanic(&err)
 	err = db.bolt.View(func(tx *bolt.Tx) error {

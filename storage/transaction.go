@@ -47,6 +47,11 @@ type transaction struct {
 	heads   block           // new events of current, not in the file yet
 	bodies  block           // and their payloads
 
+	first  uint64        // seq of the first new event, if any
+	noted  int           // new events that are in the journal
+	weight int           // of the operations so far, see linger
+	waited time.Duration // for others
+
 	published, acknowledged int      // outbox rows added and removed
 	turns                   []turn   // that have come, and nobody was told of
 	untold                  []string // handlers of those that came with damage, not with an update
@@ -54,7 +59,7 @@ type transaction struct {
 
 func (db *DB) begin(tx *bolt.Tx) *transaction {
 	return &transaction{
-		db: db, tx: tx, now: db.now(),
+		db: db, tx: tx, now: db.now(), first: db.nextSeq,
 		segments: tx.Bucket(bucketSegments), due: tx.Bucket(bucketDue),
 		inflight: tx.Bucket(bucketInflight), parked: tx.Bucket(bucketParked),
 		outbox: tx.Bucket(bucketOutbox),
@@ -64,8 +69,22 @@ func (db *DB) begin(tx *bolt.Tx) *transaction {
 	}
 }
 
+func (t *transaction) applyEach(group []*operation) error {
+	for _, op := range group {
+		if err := op.apply(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // finish writes what was collected for the whole group.
 func (t *transaction) finish() error {
+	if t.noted > 0 {
+		if err := t.db.journal.commits(t.tx); err != nil {
+			return err
+		}
+	}
 	t.leaveUntold()
 	if err := t.flushBlocks(); err != nil {
 		return err

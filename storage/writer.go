@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 
+	"github.com/eventd-io/eventd/event"
 	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 )
@@ -30,7 +30,13 @@ type operation struct {
 	recalls  []string      // conversations whose working data it may change
 	patience time.Duration // how long it may wait for others to share a commit with
 
+	admissions []*event.Admission // the new events, which the journal may take…
+	heads      [][]byte           // …with these heads
+
 	divisible bool // who asks takes fewer steps at a time when refused: [event.ErrTooMuch]
+
+	due      time.Time // until when it is patient; set when it is taken
+	answered bool
 
 	err  error
 	done chan struct{}
@@ -85,14 +91,20 @@ func (db *DB) write() {
 		for _, op := range rest {
 			op.finish(err)
 		}
-		clear(group) // and let go of the payloads
+		clear(db.group[:cap(db.group)]) // and let go of the payloads
 	}
 }
 
+// finish answers an operation, once.
 func (op *operation) finish(err error) {
-	op.err = err
-	close(op.done)
+	if !op.answered {
+		op.answered, op.err = true, err
+		close(op.done)
+	}
 }
+
+// taken says when the writer took an operation.
+func (op *operation) taken(now time.Time) { op.due = now.Add(op.patience) }
 
 // take waits for an operation and returns it with all that wait behind it.
 // Groups grow with the load: only one in which all are patient waits for more.
@@ -114,10 +126,11 @@ func (db *DB) take() (group []*operation, ok bool) {
 	}
 	weight, until := 0, time.Time{} // until when all of them are patient
 	for op != nil {
+		op.taken(time.Now())
 		if op.patience == 0 {
 			until = time.Time{}
-		} else if at := time.Now().Add(op.patience); len(group) == 0 || at.Before(until) {
-			until = at
+		} else if len(group) == 0 || op.due.Before(until) {
+			until = op.due
 		}
 		group, weight = append(group, op), weight+op.weight
 		op = nil
@@ -206,7 +219,8 @@ func (db *DB) commit(group []*operation) (rest []*operation, err error) {
 	if tx == nil {
 		return rest, err
 	}
-	t, err := db.apply(tx, rest)
+	t, err := db.apply(tx, &rest)
+	db.group = rest
 	db.arena.reset()
 	if err != nil {
 		db.rollback(tx)
@@ -214,7 +228,7 @@ func (db *DB) commit(group []*operation) (rest []*operation, err error) {
 	}
 	db.committed(t)
 	db.measure()
-	db.observer.Commit(time.Since(started), len(rest))
+	db.observer.Commit(time.Since(started)-t.waited, len(rest))
 	return rest, nil
 }
 
@@ -245,14 +259,17 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 	return tx, rest, nil
 }
 
-func (db *DB) apply(tx *bolt.Tx, group []*operation) (t *transaction, err error) {
+// apply applies a group in a transaction, and what it lingers for, and commits it. The
+// group is then all that was in it.
+func (db *DB) apply(tx *bolt.Tx, group *[]*operation) (t *transaction, err error) {
 	defer recoverPanic(&err)
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	t = db.begin(tx)
-	for _, op := range group {
-		if err := op.apply(t); err != nil {
-			return nil, err
-		}
+	if err := t.applyEach(*group); err != nil {
+		return nil, err
+	}
+	if err := db.linger(t, group); err != nil {
+		return nil, err
 	}
 	if err := t.finish(); err != nil {
 		return nil, err
@@ -261,6 +278,10 @@ func (db *DB) apply(tx *bolt.Tx, group []*operation) (t *transaction, err error)
 	if err := db.commitTx(tx); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
+	if t.noted > 0 {
+		db.journal.committed()
+	}
+	db.unseen.Store(false)
 	db.use(used)
 	db.release(used)
 	return t, nil
@@ -333,78 +354,3 @@ func (db *DB) Broken() <-chan struct{} { return db.brokenC }
 
 // Err returns why the store is broken, nil when it is not.
 func (db *DB) Err() error { return db.broken() }
-
-// sealFull seals the segments that were full when the store was closed.
-func (db *DB) sealFull() {
-	list := db.segmentList()
-	for i := 0; i+1 < len(list); i++ {
-		if list[i].open.Load() != nil {
-			db.sealing.Go(func() { db.seal(list[i]) })
-		}
-	}
-}
-
-// seal writes the index of a full segment and lets go of the map. The writer
-// only puts what was prepared here.
-func (db *DB) seal(s *segment) {
-	index, filter, err := seal(s.open.Load().sorted())
-	if err == nil {
-		err = db.putPatiently(index.size(), func(t *transaction) error { return t.putIndex(s, index) })
-	}
-	switch {
-	case err == nil:
-		// A reader that does not see the filter yet has the map: see places.
-		s.ids.Store(filter)
-		s.open.Store(nil)
-	case !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken):
-		db.log.Error().Err(err).Uint64("segment", s.first).Msg("index of a full segment stays in memory")
-	}
-}
-
-// putPatiently is try again and again until there is space.
-func (db *DB) putPatiently(weight int, apply func(*transaction) error) error {
-	for {
-		err := db.try(context.Background(), weight, apply)
-		if !errors.Is(err, ErrFull) {
-			return err
-		}
-		if !db.pause(spacePause) {
-			return ErrClosed
-		}
-	}
-}
-
-// putIndex writes the index of a segment, in place of one whose filter was damaged.
-func (t *transaction) putIndex(s *segment, index *sealedIndex) error {
-	if !slices.Contains(t.db.segmentList(), s) {
-		return nil // dropped meanwhile
-	}
-	b, err := t.segment(s)
-	if err != nil {
-		return err
-	}
-	for _, name := range [][]byte{bucketIDs, bucketFilter} {
-		if b.root.Bucket(name) == nil {
-			continue
-		}
-		if err := b.root.DeleteBucket(name); err != nil {
-			return err
-		}
-	}
-	ids, err := b.root.CreateBucket(bucketIDs)
-	if err != nil {
-		return err
-	}
-	if err := index.write(ids); err != nil {
-		return err
-	}
-	filter, err := b.root.CreateBucket(bucketFilter)
-	if err != nil {
-		return err
-	}
-	if err := filter.Put(keyFilter, index.filter); err != nil {
-		return err
-	}
-	s.summary.kept, s.summary.grown = s.summary.whole.Load(), true
-	return s.summary.keep(b)
-}

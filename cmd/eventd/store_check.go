@@ -63,6 +63,9 @@ func (p *program) printReport(r *storage.Report, started time.Time) error {
 	}
 	fmt.Fprintf(p.stdout, "%s: %s (%s, %s free; %s, %s in the outbox; checked%s)\n\n", r.Path, verdict,
 		size(int(r.Size)), size(int(r.Free)), count(r.Events, "event"), strconv.Itoa(r.Outbox), lasted(started))
+	if r.Journal > 0 {
+		fmt.Fprintf(p.stdout, "%s in the journal, which the next start of eventd brings into the tables\n\n", count(r.Journal, "event"))
+	}
 	s := newScreen(p.stdout, p.env)
 	if err := countTable(r.Counts).write(p.stdout, s); err != nil {
 		return err
