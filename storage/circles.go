@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -100,6 +101,31 @@ func (db *DB) walkable(segments *bolt.Bucket, s *segment) error {
 	}
 	s.walked.Store(sound)
 	return nil
+}
+
+// walk looks at the pages of all segments after a start, those of the newest first: so
+// that who looks for an old event does not wait for that.
+func (db *DB) walk() {
+	list := db.segmentList()
+	for i := len(list) - 1; i >= 0; i-- {
+		select {
+		case <-db.closing:
+			return
+		default:
+		}
+		_ = db.view(context.Background(), func(r *snapshot) error { // walkable tells what is wrong
+			_, err := r.segment(list[i])
+			return err
+		})
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		select {
+		case <-db.closing:
+			return
+		default:
+		}
+		_ = db.siftSealed(list[i]) // what is damaged is told when it is looked for there
+	}
 }
 
 // walkableIndexes is walkable for the buckets beside the segments.

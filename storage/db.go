@@ -64,6 +64,7 @@ type Options struct {
 	segmentEvents uint32        // 0: segmentEvents; tests make it small
 	queryTime     time.Duration // 0: queryTime; how long a page is looked for
 	compactAbove  int64         // 0: compactAbove; tests make it small
+	sieveSlots    int           // 0: sieveSlots; tests make it small
 	age           time.Duration // of a segment that is closed
 
 	readOnly func(*os.File) bool // nil: readOnly
@@ -86,6 +87,10 @@ type DB struct {
 	names    *names
 	nextSeq  uint64 // the writer's
 	segments atomic.Pointer[[]*segment]
+
+	sieving sync.Mutex
+	sieve   *sieve // the last; sieving guards it
+	columns int    // given so far, of all
 
 	operations chan *operation
 	group      []*operation // the writer's, reused
@@ -169,6 +174,9 @@ func Open(o Options) (*DB, error) {
 	if o.queryTime == 0 {
 		o.queryTime = queryTime
 	}
+	if o.sieveSlots == 0 {
+		o.sieveSlots = sieveSlots
+	}
 	if o.compactAbove == 0 {
 		o.compactAbove = compactAbove
 	}
@@ -207,7 +215,10 @@ func Open(o Options) (*DB, error) {
 	}
 	go db.write()
 	db.background.Go(db.extend)
-	db.background.Go(db.summarize)
+	db.background.Go(func() {
+		db.walk()
+		db.summarize()
+	})
 	db.background.Go(db.retain)
 	db.sealFull()
 	return db, nil

@@ -92,8 +92,8 @@
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
 // commit), linger.go and journal.go (light load) and snapshot.go (reading); accept.go and update.go (the two
 // operations), due.go and dueruns.go (what waits), lines.go and turns.go (order),
-// redrives.go (many of them, as a job), schedules.go; segment.go, idindex.go and
-// find.go (where events lie and how they are found); list.go, scan.go and
+// redrives.go (many of them, as a job), schedules.go; segment.go, idindex.go,
+// sieve.go and find.go (where events lie and how they are found); list.go, scan.go and
 // summary.go (lists by filter); working.go (working data); retention.go (what goes when),
 // retain.go (the worker), survey.go and remove.go; afford.go, space.go, runs.go and
 // extend.go (the disk); record.go, head.go and state.go (bytes).

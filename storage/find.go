@@ -20,12 +20,24 @@ type place struct {
 // its index in every transaction that begins afterwards; one whose map goes
 // away while the transaction lasts is read through the map that is kept here.
 func (db *DB) places(hash uint64) (list []place) {
+	var last *sieve
+	var holding uint64
 	for _, s := range db.segmentList() {
 		if open := s.open.Load(); open != nil {
 			if open.holds(hash) {
 				list = append(list, place{s, open})
 			}
-		} else if s.ids.Load().Contains(hash) {
+			continue
+		}
+		if c := s.column.Load(); c != nil {
+			if c.sieve != last {
+				last, holding = c.sieve, c.sieve.holding(hash)
+			}
+			if holding&c.bit == 0 {
+				continue
+			}
+		}
+		if s.ids.Load().Contains(hash) {
 			list = append(list, place{s, nil})
 		}
 	}

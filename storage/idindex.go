@@ -109,6 +109,7 @@ const (
 type sealedIndex struct {
 	blocks [][]byte // in order; each begins with its key's eight bytes
 	filter []byte
+	hashes []uint64 // each once
 }
 
 func seal(entries []idEntry) (*sealedIndex, *filter, error) {
@@ -125,7 +126,8 @@ func seal(entries []idEntry) (*sealedIndex, *filter, error) {
 		binary.LittleEndian.PutUint32(b, checksum(b[4:]))
 		s.blocks = append(s.blocks, b)
 	}
-	f, written, err := makeFilter(slices.Compact(hashes))
+	s.hashes = slices.Compact(hashes)
+	f, written, err := makeFilter(s.hashes)
 	s.filter = written
 	return s, f, err
 }

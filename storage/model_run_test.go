@@ -32,6 +32,7 @@ func TestStoreIsTheModel(t *testing.T) {
 				Path: filepath.Join(run, "eventd.db"), DedupeWindow: time.Hour,
 				segmentEvents: uint32(rapid.IntRange(1, 12).Draw(t, "segment")),
 				queryTime:     pick(t, "query time", time.Hour, time.Nanosecond),
+				sieveSlots:    pick(t, "sieve", 1, segmentEvents),
 			},
 		}
 		m.open(t)

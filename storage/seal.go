@@ -26,6 +26,7 @@ func (db *DB) seal(s *segment) {
 	switch {
 	case err == nil:
 		// A reader that does not see the filter yet has the map: see places.
+		db.sift(s, index.hashes)
 		s.ids.Store(filter)
 		s.open.Store(nil)
 	case !errors.Is(err, ErrClosed) && !errors.Is(err, ErrBroken):

@@ -28,6 +28,8 @@ type segment struct {
 	open  atomic.Pointer[openIndex]   // nil once sealed
 	ids   atomic.Pointer[filter]      // nil until sealed
 
+	column atomic.Pointer[column] // nil where it has no place in a sieve
+
 	summary summary
 	walked  atomic.Int32 // see walkable
 }
