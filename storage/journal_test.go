@@ -331,3 +331,35 @@ func TestJournalIsFull(t *testing.T) {
 		}
 	})
 }
+
+// TestReadersDoNotWaitForADiskThatHangs: they see what they can.
+func TestReadersDoNotWaitForADiskThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, _ := lingering(t)
+		accept(t, db, newBegun("e1", "h"))
+		db.Counts()
+		accept(t, db, newBegun("e2", "h"))
+		hangs := make(chan struct{})
+		var hanging sync.WaitGroup
+		hanging.Go(func() {
+			if err := db.do(ctx, func(*transaction) error { <-hangs; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		began := time.Now()
+		if n := db.Counts()[event.Inbound][event.InProgress]; n != 1 || time.Since(began) != showPatience {
+			t.Errorf("%d events after %s; want 1 after %s", n, time.Since(began), showPatience)
+		}
+		stopped, stop := context.WithTimeout(ctx, time.Millisecond)
+		defer stop()
+		if _, err := db.Find(stopped, "e2"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Find: %v; want %v", err, context.DeadlineExceeded)
+		}
+		close(hangs)
+		hanging.Wait()
+		if n := db.Counts()[event.Inbound][event.InProgress]; n != 2 {
+			t.Errorf("%d events; want 2", n)
+		}
+	})
+}

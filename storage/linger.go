@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -134,15 +133,35 @@ func (db *DB) arrivals(t *transaction, until time.Time, most int) (list []*opera
 	return list
 }
 
+// showPatience bounds how long a reader waits: from a disk that hangs older things are
+// better than none.
+const showPatience = time.Second
+
 // show has what is durable be seen by transactions that begin from now on.
 func (db *DB) show(ctx context.Context) error {
 	if !db.unseen.Load() {
 		return nil
 	}
-	err := db.do(ctx, func(*transaction) error { return nil })
-	if errors.Is(err, ErrClosed) {
-		<-db.written // it commits before it ends
+	patience := time.NewTimer(showPatience)
+	defer patience.Stop()
+	op := &operation{apply: func(*transaction) error { return nil }, done: make(chan struct{})}
+	select {
+	case db.operations <- op:
+	case <-db.written:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-patience.C:
 		return nil
 	}
-	return err
+	select {
+	case <-op.done:
+		return op.err
+	case <-db.written: // it commits before it ends
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-patience.C:
+		return nil
+	}
 }

@@ -154,15 +154,9 @@ func (db *DB) correlated(ctx context.Context, id string) (seqs []uint64, err err
 	return slices.Compact(seqs), err
 }
 
-// countsPatience bounds how long counts wait for the last events: with a disk that hangs
-// older ones are better than none.
-const countsPatience = 100 * time.Millisecond
-
 // Counts returns the number of events by table and status: of each, be it 0.
 func (db *DB) Counts() event.Counts {
-	ctx, cancel := context.WithTimeout(context.Background(), countsPatience)
-	defer cancel()
-	_ = db.show(ctx) // then those of before
+	_ = db.show(context.Background()) // else those of before
 	c := event.Counts{}
 	for _, t := range event.Tables {
 		c[t] = map[event.Status]int{}
