@@ -216,6 +216,12 @@ func TestWakeUp(t *testing.T) {
 	}
 	defer nc.Close()
 	for name, c := range map[string]*client.Client{"HTTP": s.client(), "NATS": natsClient(nc, "POLLING")} {
+		if !eventually(func() bool { // claims over NATS are offered a little later than eventd lives
+			_, err := c.Claim(context.Background(), "worker", wire.Claim{})
+			return err == nil
+		}) {
+			t.Fatalf("%s: nothing can be claimed", name)
+		}
 		handedIn, stored := s.wakeUps(c, name, n)
 		t.Logf("%s, %d times: from the request that hands it in p50 %s, p99 %s, max %s; from the answer to that p50 %s, p99 %s, max %s",
 			name, n, at(handedIn, 0.5), at(handedIn, 0.99), at(handedIn, 1), at(stored, 0.5), at(stored, 0.99), at(stored, 1))
