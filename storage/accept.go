@@ -11,7 +11,8 @@ import (
 
 // Accept stores events in one transaction and returns once they are on disk.
 // An event that is there already is not stored again: see [event.Admission].
-// Times are kept to the microsecond. Errors: [ErrBroken] and [ErrClosed]; then nothing
+// Times are kept to the microsecond. The payloads must not change afterwards: the commit
+// that brings them into their tables may come later, see [DB.linger]. Errors: [ErrBroken] and [ErrClosed]; then nothing
 // is known to be stored. [ErrFull]; then nothing is. An event without table or status is refused with all
 // that came with it, and nothing is stored.
 func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {

@@ -170,9 +170,12 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 }
 
 func (c *checker) journal() {
-	list, err := inJournal(c.tx)
+	list, damaged, err := inJournal(c.tx)
 	if err != nil {
 		c.fail("%v", err)
+	}
+	if damaged {
+		c.fail("the journal is damaged: some of the last events are lost")
 	}
 	c.Journal = len(list)
 }

@@ -54,7 +54,7 @@
 //     them in order and commits them together (group commit).
 //   - New events may be durable before their transaction is committed: it then stays
 //     open for others, and whoever reads ends that (linger.go). So no reader, and
-//     nothing that is answered, is ahead of what a crash leaves, and none behind.
+//     nothing that is answered, is ahead of what a crash leaves or behind it.
 //   - The file is extended with zeros ahead of need (extend.go). What lies behind
 //     bbolt's high-water mark belongs to nobody.
 //   - An operation checks everything before it writes anything. What fails after

@@ -79,6 +79,7 @@ type dumper struct {
 	told        time.Time
 	done, total int64
 	out         io.Writer
+	behind      uint64          // the seq behind the last event of the last segment
 	left        map[uint64]bool // events that are left out, or without payload
 }
 
@@ -115,12 +116,14 @@ func (x *dumper) events() error {
 		b, err := openSegment(x.tx.Bucket(bucketSegments), s)
 		if err != nil {
 			x.lose("segment %d: %v", s.first, err)
+			x.behind = s.first + segmentEvents
 			continue
 		}
 		last := x.lastOf(b)
 		if i+1 < len(list) {
 			last = min(last, list[i+1].first)
 		}
+		x.behind = last
 		if err := x.segment(b, last); err != nil {
 			return err
 		}
@@ -130,17 +133,16 @@ func (x *dumper) events() error {
 
 // journal writes what a crash left in the journal as the events that they are.
 func (x *dumper) journal() error {
-	list, err := inJournal(x.tx)
+	list, damaged, err := inJournal(x.tx)
 	if err != nil {
 		x.lose("%v; what is in it is left out", err)
 	}
-	seq := uint64(1)
-	if s := x.db.lastSegment(); s != nil {
-		seq = s.first + uint64(eventsOf(x.tx.Bucket(bucketSegments), s))
+	if damaged {
+		x.lose("the journal is damaged: some of the last events are lost")
 	}
 	for i := range list {
 		e := list[i].Event
-		e.Seq = seq + uint64(i)
+		e.Seq = max(x.behind, 1) + uint64(i)
 		list[i].State.Derive()
 		if err := x.line(&dumpLine{Event: dumpOf(e, &list[i].State, list[i].Payload)}); err != nil {
 			return err

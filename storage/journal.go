@@ -3,8 +3,10 @@ package storage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"unsafe"
 
 	"github.com/eventd-io/eventd/event"
@@ -22,11 +24,18 @@ import (
 //	version 1 | count | count × (head, payload, state) | names…
 //
 // A commit that brings events of the journal into their tables counts up the epoch in
-// the bucket meta, which empties the journal. What is left of an older epoch, or of a
-// write that a crash cut short, ends what is valid.
+// the bucket meta, which empties the journal. What is left of an older epoch is not valid,
+// nor is what a crash cut short, which is the last: a record is written after the one
+// before it is on disk. So one that is valid behind one that is not says that this is
+// damaged. Each begins on a page of its own.
 const (
-	journalSize    = 256 << 10
-	journalStart   = 4 << 10 // of the value: no page of records has what bbolt writes before it
+	journalSize = 256 << 10
+	// journalPage is what a record begins with: no write touches the page, and the sector,
+	// of one that is answered for.
+	journalPage = 4 << 10
+	// journalStart is where in the value the first page of the file begins that has nothing
+	// of bbolt's: before the value are the headers of page and element, and the key.
+	journalStart   = journalPage - 16 - 16 - len("area")
 	journalHeader  = 8
 	journalStamp   = 8 // the epoch
 	journalVersion = 1
@@ -89,7 +98,7 @@ func openJournal(b *bolt.DB, f *os.File) (j *journal, err error) {
 		offset := int64(uintptr(unsafe.Pointer(&area[0])) - b.Info().Data) //nolint:gosec // no pointer is made of it
 		there := make([]byte, len(area))
 		if _, err := f.ReadAt(there, offset); err != nil {
-			return err
+			return fmt.Errorf("%w: read the journal: %w", ErrUnavailable, err)
 		}
 		if bytes.Equal(there, area) {
 			j = &journal{file: f, offset: offset, size: len(area), epoch: journalEpoch(tx)}
@@ -112,9 +121,12 @@ func (j *journal) write(ops []*operation) (ok bool, err error) {
 	if err := syncData(j.file); err != nil {
 		return false, fmt.Errorf("sync the journal: %w", err)
 	}
-	j.at += len(j.record)
+	j.at += inPages(len(j.record))
 	return true, nil
 }
+
+// inPages rounds up to whole pages.
+func inPages(n int) int { return (n + journalPage - 1) / journalPage * journalPage }
 
 func (j *journal) encode(ops []*operation) {
 	le := binary.LittleEndian
@@ -157,21 +169,26 @@ type journaled struct {
 }
 
 // inJournal returns what a crash left in the journal, in the order in which it came.
-// Nothing of it aliases the file.
-func inJournal(tx *bolt.Tx) (list []journaled, err error) {
+// Nothing of it aliases the file. damaged says that there was more, which cannot be read.
+func inJournal(tx *bolt.Tx) (list []journaled, damaged bool, err error) {
 	area, epoch := bytes.Clone(journalArea(tx)), journalEpoch(tx)
-	for {
+	gap := false
+	for len(area) > 0 {
 		body := journalRecord(area)
 		if body == nil || binary.LittleEndian.Uint64(body) != epoch {
-			return list, nil
+			gap = true
+			area = area[min(journalPage, len(area)):]
+			continue
 		}
-		area = area[journalHeader+len(body):]
+		damaged = damaged || gap
+		area = area[min(inPages(journalHeader+len(body)), len(area)):]
 		part, err := readJournaled(body[journalStamp:])
 		if err != nil {
-			return list, err
+			return list, damaged, err
 		}
 		list = append(list, part...)
 	}
+	return list, damaged, nil
 }
 
 // journalRecord returns what is behind the checksum of the first record, nil when there
@@ -222,17 +239,24 @@ func readJournaled(b []byte) (list []journaled, err error) {
 }
 
 // startJournal brings what a crash left in the journal into its tables, and opens the
-// journal, which is made where there is none. Without a place for it, as on a full
-// disk, the store goes on without.
-func (db *DB) startJournal() error {
+// journal, which is made where there is none. Without space for it the store goes on
+// without.
+func (db *DB) startJournal() (err error) {
+	defer recoverPanic(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	if err := db.replay(); err != nil {
 		return fmt.Errorf("%s: %w", db.options.Path, err)
 	}
+	if db.journal, err = openJournal(db.bolt, db.file); err != nil || db.journal != nil {
+		return err
+	}
 	if err := db.bolt.Update(makeJournal); err != nil {
+		if !noSpace(err) {
+			return fmt.Errorf("%w: %s: make the journal: %w", ErrUnavailable, db.options.Path, err)
+		}
 		db.log.Warn().Err(err).Msg("the store has no journal: events wait longer for the disk")
 		return nil
 	}
-	var err error
 	db.journal, err = openJournal(db.bolt, db.file)
 	return err
 }
@@ -241,22 +265,30 @@ func (db *DB) startJournal() error {
 // run yet.
 func (db *DB) replay() error {
 	var list []journaled
-	if err := recovered(func() error {
-		return db.bolt.View(func(tx *bolt.Tx) (err error) {
-			list, err = inJournal(tx)
-			return err
-		})
-	}); err != nil || len(list) == 0 {
+	damaged := false
+	if err := db.bolt.View(func(tx *bolt.Tx) (err error) {
+		list, damaged, err = inJournal(tx)
 		return err
+	}); err != nil {
+		return err
+	}
+	if damaged {
+		db.log.Error().Msg("the journal is damaged: some of the events that came just before eventd ended are lost")
+	}
+	if len(list) == 0 {
+		return nil
 	}
 	tx, err := db.bolt.Begin(true)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	t, err := db.bring(tx, list)
 	if err != nil {
 		db.rollback(tx)
-		return fmt.Errorf("%w: %d events that a crash left in the journal: %w", ErrUnavailable, len(list), err)
+		if !errors.Is(err, ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		}
+		return fmt.Errorf("%d events that a crash left in the journal: %w", len(list), err)
 	}
 	t.filled = nil // Open seals whatever is full
 	db.committed(t)
@@ -268,6 +300,10 @@ func (db *DB) bring(tx *bolt.Tx, list []journaled) (t *transaction, err error) {
 	defer recoverPanic(&err)
 	t = db.begin(tx)
 	for i := range list {
+		e := list[i].Event
+		if t.duplicateOf(e, hashID([]byte(e.ID))) != 0 {
+			continue // a program that knows no journal was started in between
+		}
 		if err := t.place(&list[i].Admission, list[i].head); err != nil {
 			return nil, err
 		}

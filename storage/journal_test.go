@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/eventd-io/eventd/event"
+	"github.com/rs/zerolog"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -105,7 +107,7 @@ func TestJournalCutShort(t *testing.T) {
 		from := db.journal.at
 		accept(t, db, newBegun("e2", "h"))
 		whole := crashed(t, db)
-		for at := from; at < db.journal.at; at += 7 {
+		for at := from; at < from+len(db.journal.record); at += 7 {
 			path := copyFile(t, whole)
 			spoil(t, path, db.journal.offset+int64(at))
 			wantBegun(t, path, "e1")
@@ -332,7 +334,8 @@ func TestJournalIsFull(t *testing.T) {
 	})
 }
 
-// TestReadersDoNotWaitForADiskThatHangs: they see what they can.
+// TestReadersDoNotWaitForADiskThatHangs: counts are those of before, and what is not seen
+// is not said to be absent.
 func TestReadersDoNotWaitForADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, _ := lingering(t)
@@ -356,10 +359,124 @@ func TestReadersDoNotWaitForADiskThatHangs(t *testing.T) {
 		if _, err := db.Find(stopped, "e2"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Find: %v; want %v", err, context.DeadlineExceeded)
 		}
+		if _, err := db.Find(ctx, "e2"); !errors.Is(err, event.ErrUnavailable) {
+			t.Errorf("Find: %v; want %v, not that it is not there", err, event.ErrUnavailable)
+		}
 		close(hangs)
 		hanging.Wait()
 		if n := db.Counts()[event.Inbound][event.InProgress]; n != 2 {
 			t.Errorf("%d events; want 2", n)
 		}
+	})
+}
+
+// TestDamagedJournalIsTold: what cannot be read is lost, and nothing else, and not in
+// silence.
+func TestDamagedJournalIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, _ := lingering(t)
+		for i := range 4 {
+			accept(t, db, newBegun(fmt.Sprint("e", i), "h"))
+		}
+		path := crashed(t, db)
+		spoil(t, path, db.journal.offset+journalPage+50)
+		if r, err := Check(ctx, CommandOptions{Path: path}); err != nil || r.Damages != 1 || r.Journal != 3 {
+			t.Errorf("Check = %+v, %v; want one problem, and three events", r, err)
+		}
+		var log bytes.Buffer
+		again := openTest(t, path, func(o *Options) { o.Log = zerolog.New(&log) })
+		for i := range 4 {
+			list, err := again.Find(ctx, fmt.Sprint("e", i))
+			if want := map[bool]int{true: 0, false: 1}[i == 1]; err != nil || len(list) != want {
+				t.Errorf("Find(e%d) = %+v, %v; want %d", i, list, err, want)
+			}
+		}
+		if !strings.Contains(log.String(), "the journal is damaged") {
+			t.Errorf("the log says %q", log.String())
+		}
+	})
+}
+
+// TestSalvageBesideAFullJournal: also where the counts of the last segment are damaged.
+func TestSalvageBesideAFullJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, _ := lingering(t)
+		accept(t, db, newAdmission(event.Inbound, "e1", "h"))
+		accept(t, db, newBegun("e2", "h"))
+		path := crashed(t, db)
+		editStore(t, path, func(tx *bolt.Tx) error { return flip(segmentBucket(tx, 1), keyInfo, 6) })
+		salvaged := filepath.Join(filepath.Dir(path), "salvaged.db")
+		if _, err := Salvage(ctx, CommandOptions{Path: path}, salvaged); err != nil {
+			t.Fatal(err)
+		}
+		again := openTest(t, salvaged)
+		for i, id := range []string{"e1", "e2"} {
+			list, err := again.Find(ctx, id)
+			if err != nil || len(list) != 1 || list[0].Seq != uint64(i+1) {
+				t.Errorf("Find(%s) = %+v, %v; want event %d", id, list, err, i+1)
+			}
+		}
+	})
+}
+
+// TestReaderBesideACommit: what it asks for comes with that commit.
+func TestReaderBesideACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, c := lingering(t)
+		accept(t, db, newBegun("e1", "h"))
+		commits, beside := make(chan struct{}), sync.WaitGroup{}
+		beside.Go(func() {
+			if err := db.do(ctx, func(*transaction) error { <-commits; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		beside.Go(func() {
+			if list, err := db.Find(ctx, "e1"); err != nil || len(list) != 1 {
+				t.Errorf("Find = %+v, %v", list, err)
+			}
+		})
+		synctest.Wait()
+		close(commits)
+		beside.Wait()
+		synctest.Wait()
+		if c.count() != 1 {
+			t.Errorf("%d commits; want one", c.count())
+		}
+	})
+}
+
+func TestOpeningWritesNothing(t *testing.T) {
+	path := storePath(t)
+	if err := openTest(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := openTest(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(after[:len(before)], before) {
+		t.Errorf("the store is another one, %v", err)
+	}
+}
+
+// TestReplayKnowsWhatIsThere: a program without a journal had stored it in between.
+func TestReplayKnowsWhatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, _ := lingering(t)
+		accept(t, db, newBegun("e1", "h"))
+		journal := crashed(t, db)
+		db.Counts()
+		path := crashed(t, db)
+		b, err := os.ReadFile(journal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		overwrite(t, path, db.journal.offset, b[db.journal.offset:][:journalPage])
+		editStore(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyEpoch, key8(0)) })
+		wantBegun(t, path, "e1")
 	})
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -92,7 +93,7 @@ func (db *DB) noteDown(t *transaction, part []*operation) (ok bool, err error) {
 	var bring []*operation
 	n := 0
 	for _, op := range part {
-		if op.patience == 0 {
+		if op.journaled() {
 			bring = append(bring, op)
 			n += len(op.admissions)
 		}
@@ -115,7 +116,7 @@ func (db *DB) noteDown(t *transaction, part []*operation) (ok bool, err error) {
 }
 
 // arrivals returns what comes before a time, with all that waits behind it; so many at
-// most.
+// most, and no more once they are heavy.
 func (db *DB) arrivals(t *transaction, until time.Time, most int) (list []*operation) {
 	if most <= 0 {
 		return nil
@@ -123,28 +124,32 @@ func (db *DB) arrivals(t *transaction, until time.Time, most int) (list []*opera
 	began := time.Now()
 	op := db.another(until)
 	t.waited += time.Since(began)
-	for op != nil {
+	for weight := 0; op != nil; {
 		op.taken(time.Now())
+		weight += op.weight
 		list, op = append(list, op), nil
-		if len(list) < most {
+		if len(list) < most && weight <= lingerBytes {
 			op = db.another(time.Time{})
 		}
 	}
 	return list
 }
 
-// showPatience bounds how long a reader waits: from a disk that hangs older things are
-// better than none.
+// showPatience bounds how long a reader waits for a disk that hangs.
 const showPatience = time.Second
 
-// show has what is durable be seen by transactions that begin from now on.
+var errHangs = fmt.Errorf("%w: the disk has not answered for %s", event.ErrUnavailable, showPatience)
+
+// show has what is durable be seen by transactions that begin from now on. When it does
+// not within [showPatience] that is an [event.ErrUnavailable]: what is not seen is not
+// said to be absent.
 func (db *DB) show(ctx context.Context) error {
 	if !db.unseen.Load() {
 		return nil
 	}
 	patience := time.NewTimer(showPatience)
 	defer patience.Stop()
-	op := &operation{apply: func(*transaction) error { return nil }, done: make(chan struct{})}
+	op := &operation{show: true, apply: func(*transaction) error { return nil }, done: make(chan struct{})}
 	select {
 	case db.operations <- op:
 	case <-db.written:
@@ -152,7 +157,7 @@ func (db *DB) show(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-patience.C:
-		return nil
+		return errHangs
 	}
 	select {
 	case <-op.done:
@@ -162,6 +167,6 @@ func (db *DB) show(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-patience.C:
-		return nil
+		return errHangs
 	}
 }

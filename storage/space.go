@@ -241,6 +241,7 @@ func (db *DB) measureFirst() error {
 	if err != nil {
 		return fmt.Errorf("%w: begin: %w", ErrUnavailable, err)
 	}
+	db.used.Store(tx.Size())
 	if err := tx.Rollback(); err != nil {
 		return fmt.Errorf("%w: end: %w", ErrUnavailable, err)
 	}

@@ -33,6 +33,8 @@ type operation struct {
 	admissions []*event.Admission // the new events, which the journal may take…
 	heads      [][]byte           // …with these heads
 
+	show bool // it asks that all that is durable be seen, and for nothing else
+
 	divisible bool // who asks takes fewer steps at a time when refused: [event.ErrTooMuch]
 
 	due      time.Time // until when it is patient; set when it is taken
@@ -84,6 +86,7 @@ func (db *DB) write() {
 		if !ok {
 			return
 		}
+		group = db.shown(group)
 		rest, err := group, db.broken()
 		if err == nil && len(group) > 0 {
 			rest, err = db.commit(group)
@@ -93,6 +96,22 @@ func (db *DB) write() {
 		}
 		clear(db.group[:cap(db.group)]) // and let go of the payloads
 	}
+}
+
+// shown answers those who ask for what is seen by now: they came while it was committed.
+func (db *DB) shown(group []*operation) []*operation {
+	if db.unseen.Load() {
+		return group
+	}
+	rest := group[:0]
+	for _, op := range group {
+		if op.show {
+			op.finish(nil)
+		} else {
+			rest = append(rest, op)
+		}
+	}
+	return rest
 }
 
 // finish answers an operation, once.
@@ -227,6 +246,7 @@ func (db *DB) commit(group []*operation) (rest []*operation, err error) {
 		return rest, db.breakdown(err)
 	}
 	db.committed(t)
+	db.unseen.Store(false) // only now: lists look at what is shown here, too
 	db.measure()
 	db.observer.Commit(time.Since(started)-t.waited, len(rest))
 	return rest, nil
@@ -281,7 +301,6 @@ func (db *DB) apply(tx *bolt.Tx, group *[]*operation) (t *transaction, err error
 	if t.noted > 0 {
 		db.journal.committed()
 	}
-	db.unseen.Store(false)
 	db.use(used)
 	db.release(used)
 	return t, nil
