@@ -19,6 +19,9 @@ const (
 	// sieveSlots is how large the filter of a segment is that has a place in a sieve:
 	// half of a full one. Of smaller ones there are not as many.
 	sieveSlots = segmentEvents / 2
+	// sieveSegments is how many segments there are before any has a place: a few are asked
+	// as quickly, and a sieve takes 4 MiB.
+	sieveSegments = 8
 )
 
 // sieve is made of columns that are added one after the other.
@@ -51,7 +54,7 @@ func (s *sieve) add(hash, columns uint64) {
 
 // sift gives a sealed segment a place in a sieve. hashes are those of all its ids.
 func (db *DB) sift(s *segment, hashes []uint64) {
-	if len(hashes) < db.options.sieveSlots {
+	if len(hashes) < db.options.sieveSlots || len(db.segmentList()) < sieveSegments {
 		return
 	}
 	db.sieving.Lock()
@@ -74,7 +77,7 @@ func (db *DB) sift(s *segment, hashes []uint64) {
 // cannot be read it has no place.
 func (db *DB) siftSealed(s *segment) error {
 	filter := s.ids.Load()
-	if filter == nil || s.open.Load() != nil || filter.slots() < db.options.sieveSlots {
+	if filter == nil || s.open.Load() != nil || filter.slots() < db.options.sieveSlots || len(db.segmentList()) < sieveSegments {
 		return nil
 	}
 	hashes := make([]uint64, 0, filter.slots())

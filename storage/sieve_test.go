@@ -39,21 +39,21 @@ func TestSegmentsInSieves(t *testing.T) {
 		path := storePath(t)
 		sifting := func(o *Options) { o.sieveSlots = 1 }
 		db := openTest(t, path, sifting)
-		for i := range 10 * (sieveColumns + 2) {
+		for i := range 10 * (sieveColumns + sieveSegments + 2) {
 			accept(t, db, newAdmission(event.Inbound, fmt.Sprint("e", i), "h"))
 		}
 		look := func() {
 			synctest.Wait()
 			list := db.segmentList()
-			for _, s := range list[:len(list)-1] {
+			for _, s := range list[sieveSegments : len(list)-1] {
 				if s.column.Load() == nil {
 					t.Errorf("segment %d is in no sieve", s.first)
 				}
 			}
-			if first, last := list[0].column.Load(), list[len(list)-2].column.Load(); first.sieve == last.sieve {
+			if first, last := list[sieveSegments].column.Load(), list[len(list)-2].column.Load(); first.sieve == last.sieve {
 				t.Errorf("%d segments are in one sieve", len(list))
 			}
-			for i := range 10 * (sieveColumns + 2) {
+			for i := range 10 * (sieveColumns + sieveSegments + 2) {
 				if list, err := db.Find(ctx, fmt.Sprint("e", i)); err != nil || len(list) != 1 || list[0].Seq != uint64(i+1) {
 					t.Fatalf("Find(e%d) = %+v, %v; want event %d", i, list, err, i+1)
 				}
