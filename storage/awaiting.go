@@ -173,7 +173,7 @@ func (db *DB) Overdue(handler string, sent time.Time) (n int) {
 	if !ok {
 		return 0
 	}
-	_ = db.view(context.Background(), func(r *snapshot) error {
+	_ = db.viewCommitted(func(r *snapshot) error {
 		bucket := r.tx.Bucket(bucketAwaiting)
 		if bucket == nil {
 			return nil

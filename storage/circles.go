@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -103,8 +102,8 @@ func (db *DB) walkable(segments *bolt.Bucket, s *segment) error {
 	return nil
 }
 
-// walk looks at the pages of all segments after a start, those of the newest first: so
-// that who looks for an old event does not wait for that.
+// walk looks at the pages of all segments after a start, those of the newest first, and
+// gives them places in sieves: so that who looks for an old event waits for neither.
 func (db *DB) walk() {
 	list := db.segmentList()
 	for i := len(list) - 1; i >= 0; i-- {
@@ -113,17 +112,10 @@ func (db *DB) walk() {
 			return
 		default:
 		}
-		_ = db.view(context.Background(), func(r *snapshot) error { // walkable tells what is wrong
+		_ = db.viewCommitted(func(r *snapshot) error { // walkable tells what is wrong
 			_, err := r.segment(list[i])
 			return err
 		})
-	}
-	for i := len(list) - 1; i >= 0; i-- {
-		select {
-		case <-db.closing:
-			return
-		default:
-		}
 		_ = db.siftSealed(list[i]) // what is damaged is told when it is looked for there
 	}
 }

@@ -176,12 +176,21 @@ func lookupSealed(segment *bolt.Bucket, hash uint64, to []uint32) (_ []uint32, e
 		if len(k) == 12 && binary.BigEndian.Uint64(k) > hash {
 			break
 		}
-		if len(k) != 12 || len(v) < 4 || (len(v)-4)%idSize != 0 || binary.LittleEndian.Uint32(v) != checksum(v[4:]) {
+		b, ok := idsOf(v)
+		if len(k) != 12 || !ok {
 			return to, errDamaged
 		}
-		to = lookupBlock(v[4:], hash, to)
+		to = lookupBlock(b, hash, to)
 	}
 	return to, nil
+}
+
+// idsOf returns the entries of a block of a sealed index, false when it is damaged.
+func idsOf(v []byte) (entries []byte, ok bool) {
+	if len(v) < 4 || (len(v)-4)%idSize != 0 || binary.LittleEndian.Uint32(v) != checksum(v[4:]) {
+		return nil, false
+	}
+	return v[4:], true
 }
 
 func lookupBlock(b []byte, hash uint64, to []uint32) []uint32 {

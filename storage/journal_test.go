@@ -339,6 +339,9 @@ func TestJournalIsFull(t *testing.T) {
 func TestReadersDoNotWaitForADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db, _ := lingering(t)
+		if err := db.SetPaused(ctx, "handler", "h", "gone"); err != nil {
+			t.Fatal(err)
+		}
 		accept(t, db, newBegun("e1", "h"))
 		db.Counts()
 		accept(t, db, newBegun("e2", "h"))
@@ -353,6 +356,10 @@ func TestReadersDoNotWaitForADiskThatHangs(t *testing.T) {
 		began := time.Now()
 		if n := db.Counts()[event.Inbound][event.InProgress]; n != 1 || time.Since(began) != showPatience {
 			t.Errorf("%d events after %s; want 1 after %s", n, time.Since(began), showPatience)
+		}
+		began = time.Now()
+		if why := db.Paused("handler", "h"); why != "gone" || time.Since(began) != 0 {
+			t.Errorf("paused %q after %s; want gone at once", why, time.Since(began))
 		}
 		stopped, stop := context.WithTimeout(ctx, time.Millisecond)
 		defer stop()

@@ -128,7 +128,7 @@ func (db *DB) BlockedKeys(handler string) (n int) {
 	if !ok {
 		return 0
 	}
-	_ = db.view(context.Background(), func(r *snapshot) error {
+	_ = db.viewCommitted(func(r *snapshot) error {
 		bucket := r.tx.Bucket(bucketLines)
 		if bucket == nil {
 			return nil

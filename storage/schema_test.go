@@ -200,6 +200,12 @@ func writeSchema(t *testing.T, name string) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+	writeFixture(t, name, path)
+}
+
+// writeFixture keeps a store and its dump.
+func writeFixture(t *testing.T, name, path string) {
+	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

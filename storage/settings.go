@@ -70,7 +70,7 @@ func (db *DB) SavePosition(ctx context.Context, source string, p event.Position)
 
 // LastPosition returns what [DB.SavePosition] kept; the zero position if nothing.
 func (db *DB) LastPosition(source string) (p event.Position) {
-	_ = db.view(context.Background(), func(r *snapshot) error {
+	_ = db.viewCommitted(func(r *snapshot) error {
 		v, err := unsealed(r.tx.Bucket(bucketSources).Get([]byte(source)))
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (db *DB) SetPaused(ctx context.Context, kind, name, reason string) error {
 
 // Paused returns why a handler or source is paused; "" when it is not.
 func (db *DB) Paused(kind, name string) (reason string) {
-	_ = db.view(context.Background(), func(r *snapshot) error {
+	_ = db.viewCommitted(func(r *snapshot) error {
 		reason = string(r.tx.Bucket(bucketPaused).Get([]byte(kind + "/" + name)))
 		return nil
 	})

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"encoding/binary"
 	"math/bits"
 	"sync/atomic"
@@ -52,9 +51,14 @@ func (s *sieve) add(hash, columns uint64) {
 	}
 }
 
+// sifts reports whether a segment with so many ids is worth a place.
+func (db *DB) sifts(ids int) bool {
+	return ids >= db.options.sieveSlots && len(db.segmentList()) >= sieveSegments
+}
+
 // sift gives a sealed segment a place in a sieve. hashes are those of all its ids.
 func (db *DB) sift(s *segment, hashes []uint64) {
-	if len(hashes) < db.options.sieveSlots || len(db.segmentList()) < sieveSegments {
+	if !db.sifts(len(hashes)) {
 		return
 	}
 	db.sieving.Lock()
@@ -77,11 +81,11 @@ func (db *DB) sift(s *segment, hashes []uint64) {
 // cannot be read it has no place.
 func (db *DB) siftSealed(s *segment) error {
 	filter := s.ids.Load()
-	if filter == nil || s.open.Load() != nil || filter.slots() < db.options.sieveSlots || len(db.segmentList()) < sieveSegments {
+	if filter == nil || s.open.Load() != nil || !db.sifts(filter.slots()) {
 		return nil
 	}
 	hashes := make([]uint64, 0, filter.slots())
-	err := db.view(context.Background(), func(r *snapshot) error {
+	err := db.viewCommitted(func(r *snapshot) error {
 		b, err := r.segment(s)
 		if err != nil {
 			return err
@@ -91,11 +95,12 @@ func (db *DB) siftSealed(s *segment) error {
 			return errDamaged
 		}
 		return ids.ForEach(func(_, v []byte) error {
-			if len(v) < 4 || (len(v)-4)%idSize != 0 || binary.LittleEndian.Uint32(v) != checksum(v[4:]) {
+			b, ok := idsOf(v)
+			if !ok {
 				return errDamaged
 			}
-			for v = v[4:]; len(v) > 0; v = v[idSize:] {
-				hashes = append(hashes, binary.BigEndian.Uint64(v))
+			for ; len(b) > 0; b = b[idSize:] {
+				hashes = append(hashes, binary.BigEndian.Uint64(b))
 			}
 			return nil
 		})

@@ -17,8 +17,8 @@ type snapshot struct {
 	last *segmentBuckets // the one read last: opening it again takes six lookups
 }
 
-// view runs f in a read transaction. f must be short: while it runs no page
-// that it can see is reused.
+// view runs f in a read transaction that sees all that is durable. f must be short:
+// while it runs no page that it can see is reused.
 func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -26,6 +26,12 @@ func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
 	if err := db.show(ctx); err != nil {
 		return err
 	}
+	return db.viewCommitted(f)
+}
+
+// viewCommitted is view of what is committed, for what no new event is part of. It waits
+// for nobody.
+func (db *DB) viewCommitted(f func(*snapshot) error) (err error) {
 	defer func() { logPanic(db.log.Debug(), err) }()
 	defer recoverPanic(&err)
 	err = db.bolt.View(func(tx *bolt.Tx) error {

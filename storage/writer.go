@@ -98,7 +98,8 @@ func (db *DB) write() {
 	}
 }
 
-// shown answers those who ask for what is seen by now: they came while it was committed.
+// shown answers those who ask for what is seen by now, as they came while it was
+// committed, and returns the others.
 func (db *DB) shown(group []*operation) []*operation {
 	if db.unseen.Load() {
 		return group
