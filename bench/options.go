@@ -24,6 +24,7 @@ type options struct {
 	minRatio                        map[string]float64
 	jsonFile, svgFile, markdownFile string
 	dir                             string // for files; "" is the system's
+	keep                            string // folder of the store of the backlog; "" for one of the run
 	profiles                        string // folder; "" for none
 	list                            bool
 }
@@ -76,6 +77,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.svgFile, "svg", "", "draw the ratios into `FILE`")
 	f.StringVar(&o.markdownFile, "markdown", "", "replace what stands between the marks <!-- bench:begin --> and <!-- bench:end --> of `FILE`")
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`FOLDER` for the files of a run, which are removed; its disk is what is measured")
+	f.StringVar(&o.keep, "backlog", "", "keep the store that backlog and start begin with in `FOLDER`, and use the one that is there: of as many events as -stored says")
 	f.StringVar(&o.profiles, "profiles", "", "write CPU, allocation and block profiles of eventd into `FOLDER`, which costs some of what is measured")
 	f.Func("adapter", "`FILE` that describes another system for drain and latency-1k; may be repeated", func(s string) error {
 		o.adapters = append(o.adapters, s)

@@ -102,8 +102,8 @@ func (db *DB) walkable(segments *bolt.Bucket, s *segment) error {
 	return nil
 }
 
-// walk looks at the pages of all segments after a start, those of the newest first, and
-// gives them places in sieves: so that who looks for an old event waits for neither.
+// walk looks at the pages of all segments after a start, those of the newest first: so
+// that who looks for an old event need not wait for that.
 func (db *DB) walk() {
 	list := db.segmentList()
 	for i := len(list) - 1; i >= 0; i-- {
@@ -116,7 +116,6 @@ func (db *DB) walk() {
 			_, err := r.segment(list[i])
 			return err
 		})
-		_ = db.siftSealed(list[i]) // what is damaged is told when it is looked for there
 	}
 }
 

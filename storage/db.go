@@ -88,6 +88,8 @@ type DB struct {
 	nextSeq  uint64 // the writer's
 	segments atomic.Pointer[[]*segment]
 
+	sought  chan struct{} // closed when the first new id is looked for
+	seek    sync.Once
 	sieving sync.Mutex
 	sieve   *sieve // the last; sieving guards it
 	columns int    // given so far, of all
@@ -195,7 +197,7 @@ func Open(o Options) (*DB, error) {
 		options: o, log: o.Log, observer: o.Observer, bolt: b, file: f, pageSize: b.Info().PageSize, names: newNames(),
 		operations: make(chan *operation, maxGroup), patience: time.NewTimer(0), closing: make(chan struct{}),
 		extendC: make(chan struct{}, 1), fullC: make(chan struct{}, 1), crowded: make(chan struct{}, 1), scarceC: make(chan struct{}, 1),
-		written: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1), turnsCome: make(chan []string, 1),
+		written: make(chan struct{}), sought: make(chan struct{}), brokenC: make(chan struct{}), outboxWake: make(chan struct{}, 1), turnsCome: make(chan []string, 1),
 	}
 	db.segments.Store(&[]*segment{})
 	db.fullness.Store(&fullness{})
@@ -218,6 +220,7 @@ func Open(o Options) (*DB, error) {
 	db.background.Go(func() {
 		db.walk()
 		db.summarize()
+		db.siftAll()
 	})
 	db.background.Go(db.retain)
 	db.sealFull()

@@ -88,6 +88,7 @@ func (r *snapshot) seqs(places []place, hash uint64) (seqs []uint64) {
 // duplicateOf returns the seq of the same event stored before, 0 for none: the
 // same place in a stream however long ago, or the same key within the window.
 func (t *transaction) duplicateOf(e *event.Event, hash uint64) uint64 {
+	t.db.seek.Do(func() { close(t.db.sought) })
 	var seqs []uint64
 	for _, p := range t.db.places(hash) {
 		b, err := t.segment(p.segment)

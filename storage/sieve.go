@@ -42,11 +42,24 @@ func (s *sieve) holding(hash uint64) uint64 {
 	return found
 }
 
-// add puts an id into columns.
-func (s *sieve) add(hash, columns uint64) {
+// add puts ids, by the rows they have, into columns.
+func (s *sieve) add(r *rowSet, columns uint64) {
+	for i, rows := range r {
+		for ; rows != 0; rows &= rows - 1 {
+			atomic.OrUint64(&s.rows[i*64+bits.TrailingZeros64(rows)], columns)
+		}
+	}
+}
+
+// rowSet says in which rows some ids have a bit, 64 rows a word. It fits a processor's
+// cache, which a sieve does not: the ids of a segment are put into one first.
+type rowSet [sieveRows / 64]uint64
+
+func (r *rowSet) add(hash uint64) {
 	step := bits.RotateLeft64(hash, 32) | 1
 	for range sieveBits {
-		atomic.OrUint64(&s.rows[hash%sieveRows], columns)
+		row := hash % sieveRows
+		r[row/64] |= 1 << (row % 64)
 		hash += step
 	}
 }
@@ -61,6 +74,15 @@ func (db *DB) sift(s *segment, hashes []uint64) {
 	if !db.sifts(len(hashes)) {
 		return
 	}
+	var rows rowSet
+	for _, hash := range hashes {
+		rows.add(hash)
+	}
+	db.place(s, &rows)
+}
+
+// place gives a segment a place in a sieve, with the rows of all its ids.
+func (db *DB) place(s *segment, rows *rowSet) {
 	db.sieving.Lock()
 	defer db.sieving.Unlock()
 	if s.column.Load() != nil {
@@ -71,20 +93,30 @@ func (db *DB) sift(s *segment, hashes []uint64) {
 	}
 	c := &column{db.sieve, 1 << (db.columns % sieveColumns)}
 	db.columns++
-	for _, h := range hashes {
-		c.sieve.add(h, c.bit)
-	}
+	c.sieve.add(rows, c.bit)
 	s.column.Store(c)
 }
 
-// siftSealed is sift for a segment that was sealed before the start. Where its index
-// cannot be read it has no place.
+// siftAll is sift for the segments that were sealed before the start, those of the newest
+// first. It waits until new ids are looked for: there may be none for long.
+func (db *DB) siftAll() {
+	select {
+	case <-db.closing:
+		return
+	case <-db.sought:
+	}
+	list := db.segmentList()
+	for i := len(list) - 1; i >= 0 && !db.ending(); i-- {
+		_ = db.siftSealed(list[i]) // what is damaged has no place, and is told when it is looked for there
+	}
+}
+
 func (db *DB) siftSealed(s *segment) error {
 	filter := s.ids.Load()
 	if filter == nil || s.open.Load() != nil || !db.sifts(filter.slots()) {
 		return nil
 	}
-	hashes := make([]uint64, 0, filter.slots())
+	var rows rowSet
 	err := db.viewCommitted(func(r *snapshot) error {
 		b, err := r.segment(s)
 		if err != nil {
@@ -95,18 +127,18 @@ func (db *DB) siftSealed(s *segment) error {
 			return errDamaged
 		}
 		return ids.ForEach(func(_, v []byte) error {
-			b, ok := idsOf(v)
+			entries, ok := idsOf(v)
+			for ; len(entries) > 0; entries = entries[idSize:] {
+				rows.add(binary.BigEndian.Uint64(entries))
+			}
 			if !ok {
 				return errDamaged
-			}
-			for ; len(b) > 0; b = b[idSize:] {
-				hashes = append(hashes, binary.BigEndian.Uint64(b))
 			}
 			return nil
 		})
 	})
 	if err == nil {
-		db.sift(s, hashes)
+		db.place(s, &rows)
 	}
 	return err
 }

@@ -13,9 +13,11 @@ func TestSieve(t *testing.T) {
 	s := &sieve{rows: make([]uint64, sieveRows)}
 	id := func(column, n int) uint64 { return hashID(fmt.Appendf(nil, "%d-%d", column, n)) }
 	for column := range sieveColumns {
+		var rows rowSet
 		for n := range segmentEvents / 8 {
-			s.add(id(column, n), 1<<column)
+			rows.add(id(column, n))
 		}
+		s.add(&rows, 1<<column)
 	}
 	wrong := 0
 	for column := range sieveColumns {
@@ -67,6 +69,11 @@ func TestSegmentsInSieves(t *testing.T) {
 			t.Fatal(err)
 		}
 		db = openTest(t, path, sifting)
+		synctest.Wait()
+		if db.segmentList()[sieveSegments].column.Load() != nil {
+			t.Error("segments are in a sieve before a new id is looked for")
+		}
+		accept(t, db, newAdmission(event.Inbound, "new", "h"))
 		look()
 	})
 }
