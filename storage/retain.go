@@ -134,7 +134,7 @@ func (k *keeper) look(p *policy) error {
 		if k.db.ending() {
 			return ErrClosed
 		}
-		if now.Before(k.next[s.first]) || s.seen.Load().events == 0 {
+		if now.Before(k.next[s.first]) || s.seen.Load().events == 0 || p.young(s.seen.Load(), now) {
 			continue
 		}
 		next, err := k.segment(s, p, now)

@@ -51,6 +51,13 @@ func (p *policy) shortest() (d time.Duration) {
 	return d
 }
 
+// young reports whether nothing of a segment can be over its time: after a start nothing
+// is known of any, and all would be looked through.
+func (p *policy) young(i *segmentInfo, now time.Time) bool {
+	created := fromMicros(i.created)
+	return !created.After(now) && now.Before(created.Add(p.shortest())) // after: the clock was put back
+}
+
 // segmentAge returns the age at which a segment is closed, so that whole ones
 // can be dropped soon after the time of what is in them is over.
 func (p *policy) segmentAge() time.Duration {

@@ -353,3 +353,26 @@ func TestThinSegmentHasASmallIndex(t *testing.T) {
 		}
 	})
 }
+
+// TestYoungSegmentsAreNotSurveyed: after a start there may be thousands.
+func TestYoungSegmentsAreNotSurveyed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openTest(t, storePath(t), keeping(Retention{Completed: time.Hour, Failed: 2 * time.Hour}, time.Minute))
+		accept(t, db, fresh("id"))
+		end(t, db, 1, event.Failed, nil) // it stays
+		synctest.Wait()
+		k := &keeper{db: db, next: map[uint64]time.Time{}, damaged: map[uint64]bool{}}
+		for _, tt := range []struct {
+			after    time.Duration
+			surveyed bool
+		}{{59 * time.Minute, false}, {2 * time.Minute, true}} {
+			time.Sleep(tt.after)
+			if err := k.look(db.options.policy()); err != nil {
+				t.Fatal(err)
+			}
+			if _, surveyed := k.next[1]; surveyed != tt.surveyed {
+				t.Errorf("after %v more: surveyed = %v; want %v", tt.after, surveyed, tt.surveyed)
+			}
+		}
+	})
+}
