@@ -8,8 +8,30 @@ const hexDigits = "0123456789ABCDEF"
 // CloudEvents wants it: spaces, quotes, percent signs and whatever is not
 // printable ASCII percent-encoded.
 func encodeValue(s string) string {
-	return percent(s, func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' })
+	n := 0
+	for i := range len(s) {
+		if escaped(s[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s) + 2*n)
+	for i := range len(s) {
+		if escaped(s[i]) {
+			b.WriteByte('%')
+			b.WriteByte(hexDigits[s[i]>>4])
+			b.WriteByte(hexDigits[s[i]&15])
+		} else {
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
 }
+
+func escaped(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
 
 // AttributeValue writes the value of a CloudEvents attribute as headers carry it.
 func AttributeValue(s string) string { return encodeValue(s) }
@@ -21,31 +43,6 @@ func safe(s string) string {
 		return s
 	}
 	return encodeValue(s)
-}
-
-// percent encodes the bytes for which it must.
-func percent(s string, must func(byte) bool) string {
-	n := 0
-	for i := range len(s) {
-		if must(s[i]) {
-			n++
-		}
-	}
-	if n == 0 {
-		return s
-	}
-	var b strings.Builder
-	b.Grow(len(s) + 2*n)
-	for i := range len(s) {
-		if must(s[i]) {
-			b.WriteByte('%')
-			b.WriteByte(hexDigits[s[i]>>4])
-			b.WriteByte(hexDigits[s[i]&15])
-		} else {
-			b.WriteByte(s[i])
-		}
-	}
-	return b.String()
 }
 
 // validName reports whether a header may have this name: a token of HTTP.

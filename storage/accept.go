@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -28,22 +29,30 @@ func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 }
 
 // encodeHeads does before anything is written what can fail. It returns the
-// heads and the number of bytes to be written.
+// heads, which lie in one piece of memory, and the number of bytes to be written.
 func encodeHeads(admissions []*event.Admission) (heads [][]byte, weight int, err error) {
 	heads = make([][]byte, len(admissions))
+	ends := make([]int, len(admissions))
+	var written bytes.Buffer
+	written.Grow(headSpace * len(admissions))
 	for i, a := range admissions {
 		if err := checkAdmission(a); err != nil {
 			return nil, 0, fmt.Errorf("event %s: %w", a.Event.ID, err)
 		}
-		if heads[i], err = encodeHead(a.Event); err != nil {
+		if err := writeHead(&written, a.Event); err != nil {
 			return nil, 0, fmt.Errorf("encode event %s: %w", a.Event.ID, err)
 		}
-		weight += len(a.Payload) + len(heads[i])
+		ends[i] = written.Len()
+		weight += len(a.Payload)
 		if a.Remember != nil {
 			weight += documentWeight
 		}
 	}
-	return heads, weight, nil
+	start := 0
+	for i, end := range ends {
+		heads[i], start = written.Bytes()[start:end:end], end
+	}
+	return heads, weight + written.Len(), nil
 }
 
 // recalled returns the conversations that events remember something of.

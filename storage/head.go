@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"bytes"
 	"math"
+	"sync"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -41,8 +43,33 @@ type headBody struct {
 // said is kept, right or wrong. It takes as many headers as were written.
 var lenient, _ = cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid, MaxMapPairs: math.MaxInt32}.DecMode()
 
+// bodies writes the rest of heads. Its options are those of [cbor.Marshal].
+var bodies, _ = cbor.EncOptions{}.UserBufferEncMode()
+
+// headSpace is about how long a head is.
+const headSpace = 384
+
+var headBodies = sync.Pool{New: func() any { return &headBody{} }} // encoded from behind an interface
+
 func encodeHead(e *event.Event) ([]byte, error) {
-	body, err := cbor.Marshal(headBody{
+	var b bytes.Buffer
+	err := writeHead(&b, e)
+	return b.Bytes(), err
+}
+
+// writeHead appends a head to what was written.
+func writeHead(b *bytes.Buffer, e *event.Event) error {
+	correlation := e.CorrelationID
+	if correlation == e.ID {
+		correlation = ""
+	}
+	b.Grow(headSpace)
+	b.WriteByte(headVersion)
+	b.Write(appendString(b.AvailableBuffer(), e.ID))
+	b.Write(appendString(b.AvailableBuffer(), correlation))
+	body := headBodies.Get().(*headBody)
+	defer headBodies.Put(body)
+	*body = headBody{
 		Table: uint8(e.Table), MessageType: e.MessageType,
 		SourceService: e.SourceService, TargetService: e.TargetService,
 		Topic: e.Topic, CausationID: e.CausationID, CreatedBy: e.CreatedBy,
@@ -50,19 +77,10 @@ func encodeHead(e *event.Event) ([]byte, error) {
 		DeliverAt: optionalMicros(e.DeliverAt), Expires: optionalMicros(e.Expires),
 		Attributes: e.Attributes, Literals: e.Literals, Headers: e.Headers, Source: e.Source,
 		Stream: e.Position.Stream, StreamSeq: e.Position.Sequence, StreamTime: nanos(e.Position.Stored),
-	})
-	if err != nil {
-		return nil, err
 	}
-	correlation := e.CorrelationID
-	if correlation == e.ID {
-		correlation = ""
-	}
-	out := make([]byte, 0, 1+len(e.ID)+len(correlation)+4+len(body))
-	out = append(out, headVersion)
-	out = appendString(out, e.ID)
-	out = appendString(out, correlation)
-	return append(out, body...), nil
+	err := bodies.MarshalToBuffer(body, b)
+	*body = headBody{} // what it referred to is not kept alive
+	return err
 }
 
 // headIDs returns the ids of a head. They alias it; correlation is nil when it
