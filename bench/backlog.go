@@ -20,7 +20,7 @@ const (
 )
 
 // backlogs compares an empty store with one full of finished events. Other builds get
-// the full one alone.
+// the full one alone: their ratios are to the empty store of this one.
 func backlogs(b *bench) []variant {
 	o := order{workers: b.workers}
 	list := []variant{{"empty", func(ctx context.Context, w *world) (sample, error) { return w.drain(ctx, b.own(), o) }}}
@@ -48,8 +48,7 @@ func (w *world) drainStored(ctx context.Context, s system, o order) (sample, err
 	if err != nil {
 		return nil, err
 	}
-	result[kFind], err = w.findAgain(ctx, s, o)
-	return result, err
+	return result, w.findAgain(ctx, s, o, result)
 }
 
 // storedID is the id of the n-th event of the backlog. No message has it.
@@ -60,23 +59,26 @@ func (w *world) buildBacklog(ctx context.Context) error {
 	if w.backlog != "" {
 		return nil
 	}
-	data := cmp.Or(w.keep, filepath.Join(w.folder, "backlog-data"))
-	if _, err := os.Stat(data); err == nil {
-		w.bench.backlog = data
-		return nil
+	k := &kept{Stored: w.stored, Size: w.size}
+	folder := cmp.Or(w.keep, filepath.Join(w.folder, "backlog"))
+	data, err := k.find(folder)
+	if err == nil && data == "" {
+		data, err = k.fill(folder, func(data string) error { return w.storeAll(ctx, data) })
 	}
-	home := filepath.Join(w.folder, "backlog")
-	builder, err := newWorld(w.bench, "backlog", home)
+	w.bench.backlog = data
+	return err
+}
+
+func (w *world) storeAll(ctx context.Context, data string) error {
+	builder, err := newWorld(w.bench, "backlog", filepath.Join(w.folder, "backlog-world"))
 	if err != nil {
 		return err
 	}
+	defer builder.close()
 	progress("storing %d events…", w.stored)
 	if err := builder.store(ctx, data); err != nil {
-		builder.close()
 		return fmt.Errorf("store the backlog: %w", err)
 	}
-	builder.close()
-	w.bench.backlog = data
 	return nil
 }
 

@@ -363,3 +363,50 @@ func TestSmoke(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+func TestKeptBacklog(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "kept")
+	want := kept{Stored: 3, Size: 1024}
+	failed := errors.New("ended half way")
+	store := func(err error) func(string) error {
+		return func(data string) error {
+			return errors.Join(os.Mkdir(data, 0o700), os.WriteFile(filepath.Join(data, "eventd.db"), nil, 0o600), err)
+		}
+	}
+	k := want
+	if data, err := k.find(folder); data != "" || err != nil {
+		t.Fatalf("find where nothing is = %q, %v; want neither", data, err)
+	}
+	if _, err := k.fill(folder, store(failed)); !errors.Is(err, failed) {
+		t.Fatalf("fill = %v; want %v", err, failed)
+	}
+	if data, err := k.find(folder); data != "" || err != nil {
+		t.Fatalf("find after half a store = %q, %v; want neither", data, err)
+	}
+	made, err := k.fill(folder, store(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := k.find(folder); data != made || err != nil {
+		t.Fatalf("find = %q, %v; want %q", data, err, made)
+	}
+	for name, other := range map[string]kept{"fewer": {Stored: 2, Size: 1024}, "smaller": {Stored: 3, Size: 512}} {
+		if _, err := other.find(folder); err == nil {
+			t.Errorf("%s: find has no error", name)
+		}
+	}
+	k.Built = time.Now().Add(-keptFor - time.Minute)
+	text, _ := json.Marshal(k)
+	if err := os.WriteFile(filepath.Join(folder, "kept.json"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := want.find(folder); err == nil {
+		t.Error("an old one is taken")
+	}
+	if err := os.Remove(filepath.Join(folder, "kept.json")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := want.find(folder); err == nil {
+		t.Error("a folder of someone else's is taken")
+	}
+}

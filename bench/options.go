@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,7 +78,7 @@ func (o *options) flags() *flag.FlagSet {
 	f.StringVar(&o.svgFile, "svg", "", "draw the ratios into `FILE`")
 	f.StringVar(&o.markdownFile, "markdown", "", "replace what stands between the marks <!-- bench:begin --> and <!-- bench:end --> of `FILE`")
 	f.StringVar(&o.dir, "dir", os.TempDir(), "`FOLDER` for the files of a run, which are removed; its disk is what is measured")
-	f.StringVar(&o.keep, "backlog", "", "keep the store that backlog and start begin with in `FOLDER`, and use the one that is there: of as many events as -stored says")
+	f.StringVar(&o.keep, "backlog", "", "keep the store that backlog and start begin with in `FOLDER`, or use the one that is there: for two days, and for the same -stored and -size")
 	f.StringVar(&o.profiles, "profiles", "", "write CPU, allocation and block profiles of eventd into `FOLDER`, which costs some of what is measured")
 	f.Func("adapter", "`FILE` that describes another system for drain and latency-1k; may be repeated", func(s string) error {
 		o.adapters = append(o.adapters, s)
@@ -132,7 +133,15 @@ func (o *options) check(names []string) error {
 	if o.size < minSize {
 		return fmt.Errorf("a message has at least %d bytes", minSize)
 	}
-	return o.checkGuards()
+	return errors.Join(absolute(&o.dir), absolute(&o.keep), o.checkGuards())
+}
+
+// absolute makes a folder mean the same to the processes, which work elsewhere.
+func absolute(folder *string) (err error) {
+	if *folder != "" {
+		*folder, err = filepath.Abs(*folder)
+	}
+	return err
 }
 
 func (o *options) checkGuards() error {

@@ -10,7 +10,7 @@ const hexDigits = "0123456789ABCDEF"
 func encodeValue(s string) string {
 	n := 0
 	for i := range len(s) {
-		if escaped(s[i]) {
+		if mustEscape(s[i]) {
 			n++
 		}
 	}
@@ -20,7 +20,7 @@ func encodeValue(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + 2*n)
 	for i := range len(s) {
-		if escaped(s[i]) {
+		if mustEscape(s[i]) {
 			b.WriteByte('%')
 			b.WriteByte(hexDigits[s[i]>>4])
 			b.WriteByte(hexDigits[s[i]&15])
@@ -31,7 +31,7 @@ func encodeValue(s string) string {
 	return b.String()
 }
 
-func escaped(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
+func mustEscape(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
 
 // AttributeValue writes the value of a CloudEvents attribute as headers carry it.
 func AttributeValue(s string) string { return encodeValue(s) }

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -31,15 +30,18 @@ func (db *DB) Accept(ctx context.Context, admissions []*event.Admission) error {
 // encodeHeads does before anything is written what can fail. It returns the
 // heads, which lie in one piece of memory, and the number of bytes to be written.
 func encodeHeads(admissions []*event.Admission) (heads [][]byte, weight int, err error) {
+	if len(admissions) == 0 {
+		return nil, 0, nil
+	}
 	heads = make([][]byte, len(admissions))
 	ends := make([]int, len(admissions))
-	var written bytes.Buffer
+	var written headWriter
 	written.Grow(headSpace * len(admissions))
 	for i, a := range admissions {
 		if err := checkAdmission(a); err != nil {
 			return nil, 0, fmt.Errorf("event %s: %w", a.Event.ID, err)
 		}
-		if err := writeHead(&written, a.Event); err != nil {
+		if err := written.write(a.Event); err != nil {
 			return nil, 0, fmt.Errorf("encode event %s: %w", a.Event.ID, err)
 		}
 		ends[i] = written.Len()

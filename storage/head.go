@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"math"
-	"sync"
 	"time"
 
 	"github.com/eventd-io/eventd/event"
@@ -43,33 +42,31 @@ type headBody struct {
 // said is kept, right or wrong. It takes as many headers as were written.
 var lenient, _ = cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid, MaxMapPairs: math.MaxInt32}.DecMode()
 
-// bodies writes the rest of heads. Its options are those of [cbor.Marshal].
-var bodies, _ = cbor.EncOptions{}.UserBufferEncMode()
-
 // headSpace is about how long a head is.
 const headSpace = 384
 
-var headBodies = sync.Pool{New: func() any { return &headBody{} }} // encoded from behind an interface
-
-func encodeHead(e *event.Event) ([]byte, error) {
-	var b bytes.Buffer
-	err := writeHead(&b, e)
-	return b.Bytes(), err
+// headWriter writes heads one behind the other.
+type headWriter struct {
+	bytes.Buffer
+	body headBody // of the last one: encoding one on the stack would copy it to the heap
 }
 
-// writeHead appends a head to what was written.
-func writeHead(b *bytes.Buffer, e *event.Event) error {
+func encodeHead(e *event.Event) ([]byte, error) {
+	var w headWriter
+	err := w.write(e)
+	return w.Bytes(), err
+}
+
+func (w *headWriter) write(e *event.Event) error {
 	correlation := e.CorrelationID
 	if correlation == e.ID {
 		correlation = ""
 	}
-	b.Grow(headSpace)
-	b.WriteByte(headVersion)
-	b.Write(appendString(b.AvailableBuffer(), e.ID))
-	b.Write(appendString(b.AvailableBuffer(), correlation))
-	body := headBodies.Get().(*headBody)
-	defer headBodies.Put(body)
-	*body = headBody{
+	w.Grow(headSpace)
+	w.WriteByte(headVersion)
+	w.Write(appendString(w.AvailableBuffer(), e.ID))
+	w.Write(appendString(w.AvailableBuffer(), correlation))
+	w.body = headBody{
 		Table: uint8(e.Table), MessageType: e.MessageType,
 		SourceService: e.SourceService, TargetService: e.TargetService,
 		Topic: e.Topic, CausationID: e.CausationID, CreatedBy: e.CreatedBy,
@@ -78,9 +75,7 @@ func writeHead(b *bytes.Buffer, e *event.Event) error {
 		Attributes: e.Attributes, Literals: e.Literals, Headers: e.Headers, Source: e.Source,
 		Stream: e.Position.Stream, StreamSeq: e.Position.Sequence, StreamTime: nanos(e.Position.Stored),
 	}
-	err := bodies.MarshalToBuffer(body, b)
-	*body = headBody{} // what it referred to is not kept alive
-	return err
+	return cbor.MarshalToBuffer(&w.body, &w.Buffer)
 }
 
 // headIDs returns the ids of a head. They alias it; correlation is nil when it

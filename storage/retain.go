@@ -134,7 +134,7 @@ func (k *keeper) look(p *policy) error {
 		if k.db.ending() {
 			return ErrClosed
 		}
-		if now.Before(k.next[s.first]) || s.seen.Load().events == 0 || p.young(s.seen.Load(), now) {
+		if seen := s.seen.Load(); now.Before(k.next[s.first]) || seen.events == 0 || p.young(seen, now) {
 			continue
 		}
 		next, err := k.segment(s, p, now)

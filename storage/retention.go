@@ -51,11 +51,12 @@ func (p *policy) shortest() (d time.Duration) {
 	return d
 }
 
-// young reports whether nothing of a segment can be over its time: after a start nothing
-// is known of any, and all would be looked through.
+// young reports whether a segment is too new for anything of it to be over its time: after
+// a start nothing is known of any, and all would be looked through. Where the clock was put
+// back something may go later for it, by the shortest time at most.
 func (p *policy) young(i *segmentInfo, now time.Time) bool {
 	created := fromMicros(i.created)
-	return !created.After(now) && now.Before(created.Add(p.shortest())) // after: the clock was put back
+	return !created.After(now) && now.Before(created.Add(p.shortest()))
 }
 
 // segmentAge returns the age at which a segment is closed, so that whole ones

@@ -354,7 +354,7 @@ func TestThinSegmentHasASmallIndex(t *testing.T) {
 	})
 }
 
-// TestYoungSegmentsAreNotSurveyed: after a start there may be thousands.
+// TestYoungSegmentsAreNotSurveyed: not by a keeper that knows nothing of them, as after a start.
 func TestYoungSegmentsAreNotSurveyed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		db := openTest(t, storePath(t), keeping(Retention{Completed: time.Hour, Failed: 2 * time.Hour}, time.Minute))

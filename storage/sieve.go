@@ -78,11 +78,11 @@ func (db *DB) sift(s *segment, hashes []uint64) {
 	for _, hash := range hashes {
 		rows.add(hash)
 	}
-	db.place(s, &rows)
+	db.giveColumn(s, &rows)
 }
 
-// place gives a segment a place in a sieve, with the rows of all its ids.
-func (db *DB) place(s *segment, rows *rowSet) {
+// giveColumn gives a segment a place in a sieve, with the rows of all its ids.
+func (db *DB) giveColumn(s *segment, rows *rowSet) {
 	db.sieving.Lock()
 	defer db.sieving.Unlock()
 	if s.column.Load() != nil {
@@ -107,10 +107,12 @@ func (db *DB) siftAll() {
 	}
 	list := db.segmentList()
 	for i := len(list) - 1; i >= 0 && !db.ending(); i-- {
-		_ = db.siftSealed(list[i]) // what is damaged has no place, and is told when it is looked for there
+		_ = db.siftSealed(list[i]) // what is damaged is told when it is looked for there
 	}
 }
 
+// siftSealed reads the ids of a segment from its index. Where that is damaged the segment
+// has no place.
 func (db *DB) siftSealed(s *segment) error {
 	filter := s.ids.Load()
 	if filter == nil || s.open.Load() != nil || !db.sifts(filter.slots()) {
@@ -128,17 +130,17 @@ func (db *DB) siftSealed(s *segment) error {
 		}
 		return ids.ForEach(func(_, v []byte) error {
 			entries, ok := idsOf(v)
-			for ; len(entries) > 0; entries = entries[idSize:] {
-				rows.add(binary.BigEndian.Uint64(entries))
-			}
 			if !ok {
 				return errDamaged
+			}
+			for ; len(entries) > 0; entries = entries[idSize:] {
+				rows.add(binary.BigEndian.Uint64(entries))
 			}
 			return nil
 		})
 	})
 	if err == nil {
-		db.place(s, &rows)
+		db.giveColumn(s, &rows)
 	}
 	return err
 }
