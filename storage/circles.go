@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -107,15 +108,14 @@ func (db *DB) walkable(segments *bolt.Bucket, s *segment) error {
 func (db *DB) walk() {
 	list := db.segmentList()
 	for i := len(list) - 1; i >= 0; i-- {
-		select {
-		case <-db.closing:
-			return
-		default:
-		}
+		began := time.Now()
 		_ = db.viewCommitted(func(r *snapshot) error { // walkable tells what is wrong
 			_, err := r.segment(list[i])
 			return err
 		})
+		if !db.rest(began) {
+			return
+		}
 	}
 }
 

@@ -107,6 +107,19 @@ func (db *DB) pause(d time.Duration) bool {
 	}
 }
 
+// How long work that nobody waits for rests after a piece of it, in times of what the
+// piece took: others are to find a processor free.
+const (
+	restShare = 4
+	maxRest   = 20 * time.Millisecond
+)
+
+// rest pauses after a piece of work that began at a given moment; false when the store is
+// closed meanwhile.
+func (db *DB) rest(began time.Time) bool {
+	return db.pause(min(restShare*time.Since(began), maxRest))
+}
+
 // round does one round of work and says what came of it.
 func (k *keeper) round(work func() error) {
 	started := time.Now()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/eventd-io/eventd/event"
@@ -179,28 +180,31 @@ func (db *DB) summarize() {
 	}
 }
 
+// summarizeSlice is how many events are read in one go: fewer than of a query, for whom
+// somebody waits.
+const summarizeSlice = 64
+
 func (db *DB) summarizeSegment(s *segment) error {
 	made := &newSegment(s.first).summary
 	end := s.first + uint64(s.seen.Load().events) // the writer knows those behind
-	for from := s.first; from < end; from += slice {
-		select {
-		case <-db.closing:
-			return ErrClosed
-		default:
-		}
+	for from := s.first; from < end; from += summarizeSlice {
+		began := time.Now()
 		err := db.view(context.Background(), func(r *snapshot) error {
 			b, err := r.segment(s)
 			if err != nil {
 				return err
 			}
 			x := &scanner{snapshot: r, b: b}
-			for seq := from; seq < min(end, from+slice); seq++ {
+			for seq := from; seq < min(end, from+summarizeSlice); seq++ {
 				made.read(x, seq)
 			}
 			return nil
 		})
 		if err != nil {
 			return err
+		}
+		if !db.rest(began) {
+			return ErrClosed
 		}
 	}
 	if s.open.Load() != nil {
