@@ -10,7 +10,7 @@ const (
 	// heapFloor is how much garbage may gather beside a small heap. eventd keeps
 	// about ten megabytes alive and makes several hundred a second at full load:
 	// left alone, the collector would run 25 times a second, a fifth of all CPU.
-	heapFloor = 48 << 20
+	heapFloor = 40 << 20
 	// limitShare is what of the container's memory the Go runtime tries to stay
 	// below: the rest is for what it does not count.
 	limitShare = 0.9
