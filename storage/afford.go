@@ -64,9 +64,9 @@ func (op *operation) dispensable() bool { return op.optional && op.weight > 0 }
 
 // afford returns those of a group for which there is space. What may be refused is
 // answered when there is none; the others wait, without keeping back what needs
-// less: that may be what makes space.
-func (db *DB) afford(group []*operation, tx *bolt.Tx) (rest []*operation) {
-	high, inside := tx.Size(), &holes{db: db}
+// less: that may be what makes space. high is how much of the file is in use before.
+func (db *DB) afford(group []*operation, tx *bolt.Tx, high int64) (rest []*operation) {
+	inside := &holes{db: db}
 	db.weighDocuments(group, tx)
 	if db.Full() == "" {
 		if db.roomy(high, inside, group) {

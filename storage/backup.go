@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"sync"
 
 	"github.com/eventd-io/eventd/event"
@@ -73,9 +74,32 @@ func (db *DB) writeTo(w io.Writer) (n int64, err error) {
 	defer recoverPanic(&err)
 	err = db.bolt.View(func(tx *bolt.Tx) error {
 		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		n, err = tx.WriteTo(w)
+		n, err = tx.WriteTo(&blankingWriter{w: w, blank: db.journal.place()})
 		return err
 	})
+	return n, err
+}
+
+// blankingWriter writes zeros in place of what lies in a part of the file: the journal, which is
+// not of the moment of a transaction. What was in it then is in the tables.
+type blankingWriter struct {
+	w     io.Writer
+	blank span
+	at    int64
+}
+
+// span is a part of a file.
+type span struct{ from, to int64 }
+
+// Write implements [io.Writer].
+func (b *blankingWriter) Write(p []byte) (int, error) {
+	from, to := max(b.blank.from-b.at, 0), min(b.blank.to-b.at, int64(len(p)))
+	if from < to {
+		p = slices.Clone(p)
+		clear(p[from:to])
+	}
+	n, err := b.w.Write(p)
+	b.at += int64(n)
 	return n, err
 }
 

@@ -170,14 +170,14 @@ func (r *Report) records(ctx context.Context, from *reading, p Progress) (err er
 }
 
 func (c *checker) journal() {
-	list, damaged, err := inJournal(c.tx)
+	l, err := inJournal(c.tx)
 	if err != nil {
 		c.fail("%v", err)
 	}
-	if damaged {
+	if l.damaged {
 		c.fail("the journal is damaged: some of the last events are lost")
 	}
-	c.Journal = len(list)
+	c.Journal = len(l.events)
 }
 
 // eventsOf returns how many events a segment says it has, 0 when it cannot.

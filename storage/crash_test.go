@@ -96,11 +96,12 @@ func childLoad(t *testing.T, path string) {
 	}
 	fmt.Println("ready")
 	out := &acknowledger{w: bufio.NewWriter(os.Stdout)}
+	calm := rand.IntN(2) == 0
 	var writers sync.WaitGroup
 	for w := range 8 {
 		writers.Go(func() {
 			for i := 0; ; i++ {
-				loadOnce(t, db, out, fmt.Sprintf("p%d-%d-%d", os.Getpid(), w, i))
+				loadOnce(t, db, out, fmt.Sprintf("p%d-%d-%d", os.Getpid(), w, i), calm)
 			}
 		})
 	}
@@ -119,11 +120,15 @@ func (a *acknowledger) print(kind byte, seq uint64, what any) {
 	_ = a.w.Flush()
 }
 
-// loadOnce takes one event through a life with a retry.
-func loadOnce(t *testing.T, db *DB, out *acknowledger, id string) {
+// loadOnce takes one event through a life with a retry. With calm it begins at once, and its
+// steps can wait: as under light load most goes through the journal, also beside commits.
+func loadOnce(t *testing.T, db *DB, out *acknowledger, id string, calm bool) {
 	a := newAdmission(event.Inbound, id, "h", "h2")
 	a.Payload = bytes.Repeat([]byte(id), 20)
-	begun := rand.IntN(2) == 0
+	begun, patience := calm || rand.IntN(2) == 0, time.Duration(0)
+	if calm {
+		patience = lingerTime
+	}
 	if begun { // which the journal takes
 		for i := range a.State.Deliveries {
 			a.State.Deliveries[i].Status = event.InProgress
@@ -147,7 +152,7 @@ func loadOnce(t *testing.T, db *DB, out *acknowledger, id string) {
 			s.Timeline = append(s.Timeline, event.Entry{At: t0, Status: status, Detail: strings.Repeat("d", 50*attempt)})
 			return &event.Effects{Outbox: []event.Publication{{Subject: "dead"}}}, nil
 		}}
-		if err := db.Update(ctx, u); err != nil || u.Err != nil {
+		if err := db.UpdateWithin(ctx, patience, u); err != nil || u.Err != nil {
 			t.Error(err, u.Err)
 			return
 		}

@@ -67,7 +67,8 @@ type Options struct {
 	sieveSlots    int           // 0: sieveSlots; tests make it small
 	age           time.Duration // of a segment that is closed
 
-	readOnly func(*os.File) bool // nil: readOnly
+	readOnly     func(*os.File) bool // nil: readOnly
+	beforeCommit func() error        // nil: nothing; tests hold commits up
 }
 
 type noObserver struct{}
@@ -98,6 +99,7 @@ type DB struct {
 	group      []*operation // the writer's, reused
 	postponed  []*operation // the writer's: there was no space for them…
 	journal    *journal     // the writer's; nil without
+	early      early        // the writer's: what came while the last commit was made
 	unseen     atomic.Bool  // something is durable that no reader sees yet
 	wanted     atomic.Int64 // what the largest of postponed takes, in bytes
 	lined      bool         // the writer's: something is, or was, ordered
@@ -111,8 +113,8 @@ type DB struct {
 	sealing    sync.WaitGroup
 	backup     sync.Mutex // held while a backup is taken and handed out
 
-	// extender is a handle of its own: the system tells of a failed write once a
-	// handle, and it is a commit that has to learn of its own.
+	// extender is a handle of its own, as the journal has one: the system tells of a
+	// failed write once a handle, and it is a commit that has to learn of its own.
 	extender   *os.File
 	extending  sync.Mutex   // no commit writes to the file while it is extended
 	used, end  atomic.Int64 // bytes of the file: in use, and with what lies ready
@@ -186,6 +188,9 @@ func Open(o Options) (*DB, error) {
 	if o.readOnly == nil {
 		o.readOnly = readOnly
 	}
+	if o.beforeCommit == nil {
+		o.beforeCommit = func() error { return nil }
+	}
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
@@ -207,11 +212,11 @@ func Open(o Options) (*DB, error) {
 	if err == nil {
 		db.extender, err = os.OpenFile(o.Path, os.O_RDWR, 0)
 	}
-	if err != nil {
-		_ = b.Close()
-		return nil, err
+	if err == nil {
+		err = db.measureFirst()
 	}
-	if err := db.measureFirst(); err != nil {
+	if err != nil {
+		db.journal.close()
 		_ = b.Close()
 		return nil, err
 	}
@@ -233,7 +238,8 @@ func (db *DB) Close() error {
 	<-db.written
 	db.background.Wait()
 	_ = db.extender.Close() // what it wrote is nobody's
-	db.sealing.Wait()       // only now: the writer starts them
+	db.journal.close()
+	db.sealing.Wait() // only now: the writer starts them
 	if db.stuck.Load() {
 		return db.file.Close() // bbolt would wait for a transaction that cannot end
 	}

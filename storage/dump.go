@@ -133,18 +133,18 @@ func (x *dumper) events() error {
 
 // journal writes what a crash left in the journal as the events that they are.
 func (x *dumper) journal() error {
-	list, damaged, err := inJournal(x.tx)
+	l, err := inJournal(x.tx)
 	if err != nil {
 		x.lose("%v; what is in it is left out", err)
 	}
-	if damaged {
+	if l.damaged {
 		x.lose("the journal is damaged: some of the last events are lost")
 	}
-	for i := range list {
-		e := list[i].Event
-		e.Seq = max(x.behind, 1) + uint64(i)
-		list[i].State.Derive()
-		if err := x.line(&dumpLine{Event: dumpOf(e, &list[i].State, list[i].Payload)}); err != nil {
+	for i := range l.events {
+		a := &l.events[i]
+		a.Event.Seq = max(x.behind, 1) + uint64(i)
+		a.State.Derive()
+		if err := x.line(&dumpLine{Event: dumpOf(a.Event, &a.State, a.Payload)}); err != nil {
 			return err
 		}
 		x.Events++

@@ -21,13 +21,17 @@ import (
 // written past bbolt: a store is one file. Its records follow one another:
 //
 //	length u32 of what follows the checksum | crc32c u32 | epoch u64 |
-//	version 1 | count | count × (head, payload, state) | names…
+//	version | count | count × (head, payload, state) | names…
 //
 // A commit that brings events of the journal into their tables counts up the epoch in
-// the bucket meta, which empties the journal. What is left of an older epoch is not valid,
-// nor is what a crash cut short, which is the last: a record is written after the one
-// before it is on disk. So one that is valid behind one that is not says that this is
-// damaged. Each begins on a page of its own.
+// the bucket meta. What is left of an older epoch is not valid, nor is what a crash cut
+// short, which is the last: a record is written after the one before it is on disk. So
+// one that is valid behind one that is not says that this is damaged. Each begins on a
+// page of its own.
+//
+// While that commit is made, events of the next epoch are written already: see
+// [DB.commitBeside]. An epoch has one half of the journal, the next one the other. Version 1
+// has no such events, and its epochs all begin at the start of the journal and may fill it.
 const (
 	journalSize = 256 << 10
 	// journalPage is what a record begins with: no write touches the page, and the sector,
@@ -38,7 +42,7 @@ const (
 	journalStart   = journalPage - 16 - 16 - len("area")
 	journalHeader  = 8
 	journalStamp   = 8 // the epoch
-	journalVersion = 1
+	journalVersion = 2
 )
 
 var (
@@ -49,12 +53,13 @@ var (
 
 // journal is the writer's.
 type journal struct {
-	file   *os.File
-	offset int64 // in the file, of the first record
-	size   int   // of all that fit
-	at     int   // where the next goes
+	file   *os.File // a handle of its own, as a commit must learn of its own failed writes
+	offset int64    // in the file, of the first half
+	size   int      // of a half
 	epoch  uint64
-	record []byte // reused
+	at     int    // where the next record goes in the half of the epoch…
+	ahead  int    // …and in that of the next one
+	record []byte // the last one; reused
 }
 
 // makeJournal makes the place of the journal in a store that has none.
@@ -88,51 +93,89 @@ func journalEpoch(tx *bolt.Tx) uint64 {
 
 // openJournal finds the place of the journal in an open file; nil when there is none.
 // It is empty: see [DB.replay].
-func openJournal(b *bolt.DB, f *os.File) (j *journal, err error) {
+func openJournal(b *bolt.DB) (j *journal, err error) {
 	err = b.View(func(tx *bolt.Tx) error {
 		area := journalArea(tx)
 		if area == nil {
 			return nil
 		}
+		f, err := os.OpenFile(b.Path(), os.O_RDWR, 0)
+		if err != nil {
+			return fmt.Errorf("%w: open the journal: %w", ErrUnavailable, err)
+		}
 		// Where a value lies in the file is where it lies in the map of it.
 		offset := int64(uintptr(unsafe.Pointer(&area[0])) - b.Info().Data) //nolint:gosec // no pointer is made of it
 		there := make([]byte, len(area))
 		if _, err := f.ReadAt(there, offset); err != nil {
-			return fmt.Errorf("%w: read the journal: %w", ErrUnavailable, err)
+			return errors.Join(fmt.Errorf("%w: read the journal: %w", ErrUnavailable, err), f.Close())
 		}
-		if bytes.Equal(there, area) {
-			j = &journal{file: f, offset: offset, size: len(area), epoch: journalEpoch(tx)}
+		if !bytes.Equal(there, area) {
+			return f.Close()
 		}
+		j = &journal{file: f, offset: offset, size: halfOf(area), epoch: journalEpoch(tx)}
 		return nil
 	})
 	return j, err
 }
 
+// place returns where in the file the records are. A store may have no journal.
+func (j *journal) place() span {
+	if j == nil {
+		return span{}
+	}
+	return span{j.offset, j.offset + 2*int64(j.size)}
+}
+
+// close lets go of the file. A store may have no journal.
+func (j *journal) close() {
+	if j != nil {
+		_ = j.file.Close() // all of it is synced
+	}
+}
+
+// halfOf returns how many bytes of the journal an epoch has.
+func halfOf(area []byte) int { return len(area) / journalPage / 2 * journalPage }
+
+// halfAt returns where the half of an epoch begins.
+func halfAt(epoch uint64, size int) int { return int(epoch%2) * size }
+
 // write makes the new events of operations durable. It returns false when there is no
 // room for them. After an error it is not known what is on disk.
-func (j *journal) write(ops []*operation) (ok bool, err error) {
-	j.encode(ops)
-	if len(j.record) > j.size-j.at {
+func (j *journal) write(ops []*operation) (ok bool, err error) { return j.add(ops, j.epoch, &j.at) }
+
+// writeAhead is write for events that the next commit brings into their tables and not
+// the one that is being made. It returns them as the journal has them, and none when there
+// is no room. Nothing of them aliases what was handed in.
+func (j *journal) writeAhead(ops []*operation) ([]journaled, error) {
+	if ok, err := j.add(ops, j.epoch+1, &j.ahead); !ok || err != nil {
+		return nil, err
+	}
+	return readJournaled(bytes.Clone(j.record[journalHeader+journalStamp:]))
+}
+
+func (j *journal) add(ops []*operation, epoch uint64, at *int) (ok bool, err error) {
+	j.encode(ops, epoch)
+	if len(j.record) > j.size-*at {
 		return false, nil
 	}
-	if _, err := j.file.WriteAt(j.record, j.offset+int64(j.at)); err != nil {
+	if _, err := j.file.WriteAt(j.record, j.offset+int64(halfAt(epoch, j.size)+*at)); err != nil {
 		return false, fmt.Errorf("write the journal: %w", err)
 	}
 	if err := syncData(j.file); err != nil {
 		return false, fmt.Errorf("sync the journal: %w", err)
 	}
-	j.at += inPages(len(j.record))
+	*at += inPages(len(j.record))
 	return true, nil
 }
 
 // inPages rounds up to whole pages.
 func inPages(n int) int { return (n + journalPage - 1) / journalPage * journalPage }
 
-func (j *journal) encode(ops []*operation) {
+func (j *journal) encode(ops []*operation, epoch uint64) {
 	le := binary.LittleEndian
 	b := j.record[:0]
 	b = append(b, make([]byte, journalHeader)...)
-	b = le.AppendUint64(b, j.epoch)
+	b = le.AppendUint64(b, epoch)
 	n := 0
 	for _, op := range ops {
 		n += len(op.admissions)
@@ -153,14 +196,14 @@ func (j *journal) encode(ops []*operation) {
 	j.record = b
 }
 
-// commits says in a transaction that brings the events of the journal into their tables
+// endEpoch says in a transaction that brings the events of an epoch into their tables
 // that they are there.
-func (j *journal) commits(tx *bolt.Tx) error {
-	return tx.Bucket(bucketMeta).Put(keyEpoch, key8(j.epoch+1))
+func endEpoch(tx *bolt.Tx, epoch uint64) error {
+	return tx.Bucket(bucketMeta).Put(keyEpoch, key8(epoch+1))
 }
 
-// committed empties the journal after such a transaction.
-func (j *journal) committed() { j.epoch, j.at = j.epoch+1, 0 }
+// committed begins the next epoch after such a transaction.
+func (j *journal) committed() { j.epoch, j.at, j.ahead = j.epoch+1, j.ahead, 0 }
 
 // journaled is an event that is in the journal alone.
 type journaled struct {
@@ -168,27 +211,46 @@ type journaled struct {
 	event.Admission
 }
 
-// inJournal returns what a crash left in the journal, in the order in which it came.
-// Nothing of it aliases the file. damaged says that there was more, which cannot be read.
-func inJournal(tx *bolt.Tx) (list []journaled, damaged bool, err error) {
+// leftover is what a crash left in the journal.
+type leftover struct {
+	events  []journaled // in the order in which they came. Nothing of them aliases the file
+	last    uint64      // the epoch that none of them is behind
+	damaged bool        // there was more, which cannot be read
+}
+
+// inJournal returns what a crash left in the journal.
+func inJournal(tx *bolt.Tx) (l leftover, err error) {
 	area, epoch := bytes.Clone(journalArea(tx)), journalEpoch(tx)
-	gap := false
-	for len(area) > 0 {
-		body := journalRecord(area)
+	l.last = epoch + 1
+	if err := l.add(area, epoch); err != nil {
+		return l, err
+	}
+	n := len(l.events)
+	err = l.add(area, l.last)
+	l.damaged = l.damaged || n == 0 && len(l.events) > 0
+	return l, err
+}
+
+// add adds what the journal has of an epoch.
+func (l *leftover) add(area []byte, epoch uint64) error {
+	next := 0 // where a record is to begin
+	for at := 0; at < len(area); {
+		body := journalRecord(area[at:])
 		if body == nil || binary.LittleEndian.Uint64(body) != epoch {
-			gap = true
-			area = area[min(journalPage, len(area)):]
+			at += journalPage
 			continue
 		}
-		damaged = damaged || gap
-		area = area[min(inPages(journalHeader+len(body)), len(area)):]
+		first := next == 0 && at == halfAt(epoch, halfOf(area))
+		l.damaged = l.damaged || at != next && !first
+		at += inPages(journalHeader + len(body))
+		next = at
 		part, err := readJournaled(body[journalStamp:])
 		if err != nil {
-			return list, damaged, err
+			return err
 		}
-		list = append(list, part...)
+		l.events = append(l.events, part...)
 	}
-	return list, damaged, nil
+	return nil
 }
 
 // journalRecord returns what is behind the checksum of the first record, nil when there
@@ -209,7 +271,7 @@ func journalRecord(b []byte) []byte {
 }
 
 func readJournaled(b []byte) (list []journaled, err error) {
-	if b[0] != journalVersion {
+	if b[0] == 0 || b[0] > journalVersion {
 		return nil, fmt.Errorf("%w: its journal is of version %d, this program knows %d", ErrNewer, b[0], journalVersion)
 	}
 	r := reader{b: b[1:]}
@@ -247,7 +309,7 @@ func (db *DB) startJournal() (err error) {
 	if err := db.replay(); err != nil {
 		return fmt.Errorf("%s: %w", db.options.Path, err)
 	}
-	if db.journal, err = openJournal(db.bolt, db.file); err != nil || db.journal != nil {
+	if db.journal, err = openJournal(db.bolt); err != nil || db.journal != nil {
 		return err
 	}
 	if err := db.bolt.Update(makeJournal); err != nil {
@@ -257,58 +319,57 @@ func (db *DB) startJournal() (err error) {
 		db.log.Warn().Err(err).Msg("the store has no journal: events wait longer for the disk")
 		return nil
 	}
-	db.journal, err = openJournal(db.bolt, db.file)
+	db.journal, err = openJournal(db.bolt)
 	return err
 }
 
 // replay brings what a crash left in the journal into its tables. The writer does not
 // run yet.
 func (db *DB) replay() error {
-	var list []journaled
-	damaged := false
+	var l leftover
 	if err := db.bolt.View(func(tx *bolt.Tx) (err error) {
-		list, damaged, err = inJournal(tx)
+		l, err = inJournal(tx)
 		return err
 	}); err != nil {
 		return err
 	}
-	if damaged {
+	if l.damaged {
 		db.log.Error().Msg("the journal is damaged: some of the events that came just before eventd ended are lost")
 	}
-	if len(list) == 0 {
+	if len(l.events) == 0 {
 		return nil
 	}
 	tx, err := db.bolt.Begin(true)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	t, err := db.bring(tx, list)
+	t, err := db.bring(tx, &l)
 	if err != nil {
 		db.rollback(tx)
 		if !errors.Is(err, ErrCorrupt) {
 			err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		}
-		return fmt.Errorf("%d events that a crash left in the journal: %w", len(list), err)
+		return fmt.Errorf("%d events that a crash left in the journal: %w", len(l.events), err)
 	}
 	t.filled = nil // Open seals whatever is full
 	db.committed(t)
-	db.log.Info().Int("events", len(list)).Msg("events that were in the journal when eventd ended are in their tables")
+	db.log.Info().Int("events", len(l.events)).Msg("events that were in the journal when eventd ended are in their tables")
 	return nil
 }
 
-func (db *DB) bring(tx *bolt.Tx, list []journaled) (t *transaction, err error) {
+func (db *DB) bring(tx *bolt.Tx, l *leftover) (t *transaction, err error) {
 	defer recoverPanic(&err)
 	t = db.begin(tx)
-	for i := range list {
-		e := list[i].Event
+	for i := range l.events {
+		e := l.events[i].Event
 		if t.duplicateOf(e, hashID([]byte(e.ID))) != 0 {
 			continue // a program that knows no journal was started in between
 		}
-		if err := t.place(&list[i].Admission, list[i].head); err != nil {
+		if err := t.place(&l.events[i].Admission, l.events[i].head); err != nil {
 			return nil, err
 		}
 	}
-	if err := (&journal{epoch: journalEpoch(tx)}).commits(tx); err != nil {
+	if err := endEpoch(tx, l.last); err != nil {
 		return nil, err
 	}
 	if err := t.finish(); err != nil {

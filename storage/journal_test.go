@@ -386,6 +386,11 @@ func TestDamagedJournalIsTold(t *testing.T) {
 			accept(t, db, newBegun(fmt.Sprint("e", i), "h"))
 		}
 		path := crashed(t, db)
+		first := copyFile(t, path)
+		spoil(t, first, db.journal.offset+50)
+		if r, err := Check(ctx, CommandOptions{Path: first}); err != nil || r.Damages != 1 || r.Journal != 3 {
+			t.Errorf("Check = %+v, %v; want one problem, and three events", r, err)
+		}
 		spoil(t, path, db.journal.offset+journalPage+50)
 		if r, err := Check(ctx, CommandOptions{Path: path}); err != nil || r.Damages != 1 || r.Journal != 3 {
 			t.Errorf("Check = %+v, %v; want one problem, and three events", r, err)

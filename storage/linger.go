@@ -61,7 +61,7 @@ func (db *DB) lingers(t *transaction, part []*operation, until *time.Time) bool 
 	for _, op := range part {
 		t.weight += op.weight
 		switch {
-		case op.journaled():
+		case op.early, op.journaled():
 		case op.patience == 0:
 			return false
 		case op.due.Before(*until):

@@ -81,7 +81,7 @@ func (t *transaction) applyEach(group []*operation) error {
 // finish writes what was collected for the whole group.
 func (t *transaction) finish() error {
 	if t.noted > 0 {
-		if err := t.db.journal.commits(t.tx); err != nil {
+		if err := endEpoch(t.tx, t.db.journal.epoch); err != nil {
 			return err
 		}
 	}

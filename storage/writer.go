@@ -33,6 +33,8 @@ type operation struct {
 	admissions []*event.Admission // the new events, which the journal may take…
 	heads      [][]byte           // …with these heads
 
+	early bool // it brings events from the journal into their tables: see [DB.commitBeside]
+
 	show bool // it asks that all that is durable be seen, and for nothing else
 
 	divisible bool // who asks takes fewer steps at a time when refused: [event.ErrTooMuch]
@@ -129,11 +131,14 @@ func (op *operation) taken(now time.Time) { op.due = now.Add(op.patience) }
 // take waits for an operation and returns it with all that wait behind it.
 // Groups grow with the load: only one in which all are patient waits for more.
 func (db *DB) take() (group []*operation, ok bool) {
-	group = db.group[:0]
+	group = db.early.moveTo(db.group[:0])
 	var op *operation
-	if len(db.postponed) > 0 {
+	switch {
+	case len(group) > 0:
+		op = db.another(patientUntil(group))
+	case len(db.postponed) > 0:
 		group, op = db.resume(group)
-	} else {
+	default:
 		select {
 		case op = <-db.operations:
 		case <-db.closing:
@@ -144,7 +149,7 @@ func (db *DB) take() (group []*operation, ok bool) {
 			}
 		}
 	}
-	weight, until := 0, time.Time{} // until when all of them are patient
+	weight, until := 0, patientUntil(group)
 	for op != nil {
 		op.taken(time.Now())
 		if op.patience == 0 {
@@ -160,6 +165,19 @@ func (db *DB) take() (group []*operation, ok bool) {
 	}
 	db.group = group
 	return group, true
+}
+
+// patientUntil returns until when all of a group are patient.
+func patientUntil(group []*operation) (until time.Time) {
+	for i, op := range group {
+		switch {
+		case op.patience == 0:
+			return time.Time{}
+		case i == 0 || op.due.Before(until):
+			until = op.due
+		}
+	}
+	return until
 }
 
 // resume begins a group with what there was no space for. While there still is none
@@ -247,7 +265,7 @@ func (db *DB) commit(group []*operation) (rest []*operation, err error) {
 		return rest, db.breakdown(err)
 	}
 	db.committed(t)
-	db.unseen.Store(false) // only now: lists look at what is shown here, too
+	db.unseen.Store(db.early.durable > 0) // only now: lists look at what is shown here, too
 	db.measure()
 	db.observer.Commit(time.Since(started)-t.waited, len(rest))
 	return rest, nil
@@ -263,7 +281,8 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 		db.locked()
 	}
 	full := db.Full() != ""
-	rest = db.afford(group, tx)
+	n := earlyOf(group)
+	rest = group[:n+len(db.afford(group[n:], tx, tx.Size()+db.cost(group[:n])))]
 	if full && len(rest) == 0 && len(db.postponed) > 0 {
 		db.stalls++
 	} else {
@@ -296,7 +315,7 @@ func (db *DB) apply(tx *bolt.Tx, group *[]*operation) (t *transaction, err error
 		return nil, err
 	}
 	used := tx.Size() // but for what the commit adds
-	if err := db.commitTx(tx); err != nil {
+	if err := db.commitBeside(t, used); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	if t.noted > 0 {
@@ -307,7 +326,12 @@ func (db *DB) apply(tx *bolt.Tx, group *[]*operation) (t *transaction, err error
 	return t, nil
 }
 
-func (db *DB) commitTx(tx *bolt.Tx) error {
+func (db *DB) commitTx(tx *bolt.Tx) (err error) {
+	defer recoverPanic(&err)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	if err := db.options.beforeCommit(); err != nil {
+		return err
+	}
 	db.extending.Lock()
 	defer db.extending.Unlock()
 	return tx.Commit()
