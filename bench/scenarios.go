@@ -107,7 +107,7 @@ func scenarios() []scenario {
 			},
 		},
 		{
-			name: "backlog", about: "drain into a store that has finished events already, against an empty one; finding one of them by its id",
+			name: "backlog", about: "drain into a store that has finished events already, against an empty one beside a copy of it; finding one of them by its id",
 			baseline: "empty", subject: "stored", measures: append(drainMeasures(), findMeasures()...),
 			goals:    []goal{{key: kRate, ratio: true, min: 0.9}, {key: kFind, max: 1}},
 			variants: backlogs,

@@ -23,6 +23,7 @@ type early struct {
 	durable int          // the events of first…
 	weight  int          // …what they weigh
 	hashes  []uint64     // …and of their ids
+	full    bool         // there is no room for any more
 }
 
 // moveTo adds all of it to a group, and is empty then.
@@ -42,33 +43,39 @@ func earlyOf(group []*operation) (n int) {
 
 // commitBeside commits a transaction, and meanwhile takes what comes. Under light load one
 // event of ten would otherwise wait for the end of a commit.
-func (db *DB) commitBeside(t *transaction, used int64) error {
-	if !db.hasRoomBeside(t, used) {
+//
+// high is how much of the file is in use then.
+func (db *DB) commitBeside(t *transaction, high int64) (err error) {
+	if !db.hasRoomBeside(t, high) {
 		return db.commitTx(t.tx)
 	}
 	done := make(chan error, 1)
-	go func() { done <- db.commitTx(t.tx) }()
+	go func() {
+		defer close(done)
+		done <- db.commitTx(t.tx)
+	}()
+	defer func() { err = errors.Join(err, <-done) }() // nil, when it was received before
 	for len(db.early.others) < maxGroup && db.early.beside < maxGroupBytes {
 		select {
 		case err := <-done:
 			return err
 		case op := <-db.operations:
 			if err := db.takeEarly(op); err != nil {
-				return errors.Join(err, <-done)
+				return err
 			}
 		}
 	}
-	return <-done
+	return nil
 }
 
 // hasRoomBeside reports whether events may be journaled behind those of a transaction: all
 // the new ones of that are in the journal, too, and there will be space for them.
-func (db *DB) hasRoomBeside(t *transaction, used int64) bool {
+func (db *DB) hasRoomBeside(t *transaction, high int64) bool {
 	if t.noted == 0 || db.nextSeq != t.first+uint64(t.noted) || len(db.postponed) > 0 || db.Full() != "" {
 		return false
 	}
 	most := &operation{weight: earlyBytes, events: earlyEvents}
-	return db.secure(used, db.baseCost()+db.cost([]*operation{most})+reserve(used))
+	return db.secure(high, db.cost([]*operation{most})+reserve(high))
 }
 
 // takeEarly makes the events of an operation durable, with those of all that wait behind
@@ -90,18 +97,20 @@ func (db *DB) takeEarly(op *operation) error {
 	if len(bring) == 0 {
 		return nil
 	}
-	list, err := db.journal.writeAhead(bring)
-	if err != nil || len(list) == 0 {
+	record, err := db.journal.writeAhead(bring)
+	if record == nil {
+		db.early.full = true
 		db.early.keep(bring...)
 		return err
 	}
-	db.early.add(db.nextSeq, bring, list)
+	db.early.add(db.nextSeq, bring, record)
 	return nil
 }
 
 // keep keeps operations for the next transaction.
 func (e *early) keep(ops ...*operation) {
 	for _, op := range ops {
+		op.soon = e.durable == 0
 		e.others, e.beside = append(e.others, op), e.beside+op.weight
 	}
 }
@@ -109,7 +118,7 @@ func (e *early) keep(ops ...*operation) {
 // admits reports whether an operation brings nothing but events that are new for certain
 // and may be journaled, and that there is room for, and counts on that.
 func (e *early) admits(db *DB, op *operation) bool {
-	if !op.journaled() || e.weight+op.weight > earlyBytes || len(e.hashes)+op.events > earlyEvents {
+	if e.full || !op.journaled() || e.weight+op.weight > earlyBytes || len(e.hashes)+op.events > earlyEvents {
 		return false
 	}
 	n := len(e.hashes)
@@ -125,13 +134,26 @@ func (e *early) admits(db *DB, op *operation) bool {
 	return true
 }
 
-// add answers for events that are in the journal, and has them brought into their tables
-// as it has them: what was handed in is the caller's again.
-func (e *early) add(next uint64, bring []*operation, list []journaled) {
+// add answers for events that are in a record of the journal, and has them brought into
+// their tables as they are there: what was handed in is the caller's again.
+func (e *early) add(next uint64, bring []*operation, record []byte) {
+	op := &operation{early: true, answered: true}
 	first := next + uint64(e.durable)
-	op := &operation{early: true, answered: true, events: len(list), apply: func(t *transaction) error {
+	for _, b := range bring {
+		for _, a := range b.admissions {
+			a.Event.Seq = first + uint64(op.events)
+			op.events++
+		}
+		op.weight += b.weight
+		b.finish(nil)
+	}
+	op.apply = func(t *transaction) error {
 		if t.db.nextSeq != first {
 			return fmt.Errorf("event %d is next, and %d is promised", t.db.nextSeq, first)
+		}
+		list, err := readJournaled(record)
+		if err != nil {
+			return err
 		}
 		t.noted += len(list)
 		for i := range list {
@@ -140,15 +162,6 @@ func (e *early) add(next uint64, bring []*operation, list []journaled) {
 			}
 		}
 		return nil
-	}}
-	seq := first
-	for _, b := range bring {
-		for _, a := range b.admissions {
-			a.Event.Seq = seq
-			seq++
-		}
-		op.weight += b.weight
-		b.finish(nil)
 	}
-	e.first, e.durable = append(e.first, op), e.durable+len(list)
+	e.first, e.durable = append(e.first, op), e.durable+op.events
 }

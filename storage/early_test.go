@@ -92,6 +92,97 @@ func TestEventsDoNotWaitForACommit(t *testing.T) {
 	})
 }
 
+// TestCrashesInARow: what one left in either half comes in once, and what the next one left
+// behind it.
+func TestCrashesInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := committing(t)
+		accept(t, s.DB, newBegun("e2", "h"))
+		path := crashed(t, s.DB)
+		s.free()
+		ids := []string{"e1", "e2"}
+		for n := 3; n < 6; n++ {
+			db := openTest(t, path)
+			if r, err := Check(ctx, CommandOptions{Path: crashed(t, db)}); err != nil || r.Journal != 0 || r.Events != len(ids) {
+				t.Errorf("Check = %+v, %v; want %d events, and none in the journal", r, err, len(ids))
+			}
+			ids = append(ids, fmt.Sprint("e", n))
+			accept(t, db, newBegun(ids[n-1], "h"))
+			path = crashed(t, db)
+		}
+		wantBegun(t, path, ids...)
+	})
+}
+
+// TestReadersBesideACommit: they see what was durable when they came.
+func TestReadersBesideACommit(t *testing.T) {
+	for name, find := range map[string]func(*DB) (int, error){
+		"Find": func(db *DB) (int, error) {
+			list, err := db.Find(ctx, "e2")
+			return 1 + len(list), err
+		},
+		"Get": func(db *DB) (int, error) {
+			rec, err := db.Get(ctx, 2)
+			return int(rec.Seq), err
+		},
+		"Counts": func(db *DB) (int, error) { return db.Counts()[event.Inbound][event.InProgress], nil },
+		"List": func(db *DB) (int, error) {
+			list, _, err := db.List(ctx, event.Filter{}, event.Page{Limit: 9})
+			return len(list), err
+		},
+		"a conversation": func(db *DB) (int, error) {
+			list, _, err := db.List(ctx, event.Filter{CorrelationID: "e2"}, event.Page{Limit: 9})
+			return 1 + len(list), err
+		},
+		"a backup": func(db *DB) (int, error) {
+			b, err := db.Backup(ctx)
+			if err != nil {
+				return 0, err
+			}
+			path := filepath.Join(t.TempDir(), "backup.db")
+			saveBackup(t, b, path)
+			r, err := Check(ctx, CommandOptions{Path: path})
+			return r.Events, err
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := committing(t)
+			accept(t, s.DB, newBegun("e2", "h"))
+			var waiting sync.WaitGroup
+			waiting.Go(func() {
+				if n, err := find(s.DB); n != 2 || err != nil {
+					t.Errorf("%s finds %d, %v; want 2", name, n, err)
+				}
+			})
+			synctest.Wait()
+			s.free()
+			waiting.Wait()
+		})
+	}
+}
+
+// TestReaderBeforeEarlyEvents: one that came before them waits for the commit that is being
+// made, and not for theirs.
+func TestReaderBeforeEarlyEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := committing(t)
+		var waiting sync.WaitGroup
+		waiting.Go(func() {
+			if list, err := s.Find(ctx, "e1"); err != nil || len(list) != 1 {
+				t.Errorf("Find = %+v, %v; want one event", list, err)
+			}
+		})
+		synctest.Wait()
+		accept(t, s.DB, newBegun("e2", "h"))
+		s.release <- nil
+		waiting.Wait()
+		if s.begun != 1 {
+			t.Errorf("%d commits; want one", s.begun)
+		}
+		s.free()
+	})
+}
+
 // TestWhatWaitsForACommit: what the store is to be asked for first, and what is no event
 // that begins at once.
 func TestWhatWaitsForACommit(t *testing.T) {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 
 	"github.com/eventd-io/eventd/event"
@@ -16,7 +17,7 @@ type place struct {
 // places returns the segments that may hold a hash, oldest first, without
 // reading the file.
 //
-// A reader asks before it begins its transaction. A segment without a map has
+// A reader asks before it begins its transaction: see [DB.viewPlaces]. A segment without a map has
 // its index in every transaction that begins afterwards; one whose map goes
 // away while the transaction lasts is read through the map that is kept here.
 func (db *DB) places(hash uint64) (list []place) {
@@ -42,6 +43,22 @@ func (db *DB) places(hash uint64) (list []place) {
 		}
 	}
 	return list
+}
+
+// viewPlaces is [DB.view] with the places of hashes, in which all that is durable is found:
+// an event that was journaled beside a commit has no place before its own.
+func (db *DB) viewPlaces(ctx context.Context, hashes []uint64, f func(r *snapshot, places [][]place) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := db.show(ctx); err != nil {
+		return err
+	}
+	places := make([][]place, len(hashes))
+	for i, hash := range hashes {
+		places[i] = db.places(hash)
+	}
+	return db.viewCommitted(func(r *snapshot) error { return f(r, places) })
 }
 
 // lookup appends the seqs of the events whose id has the given hash, oldest

@@ -123,7 +123,7 @@ func (j *journal) place() span {
 	if j == nil {
 		return span{}
 	}
-	return span{j.offset, j.offset + 2*int64(j.size)}
+	return span{j.offset, j.offset + journalSize - int64(journalStart)}
 }
 
 // close lets go of the file. A store may have no journal.
@@ -144,13 +144,13 @@ func halfAt(epoch uint64, size int) int { return int(epoch%2) * size }
 func (j *journal) write(ops []*operation) (ok bool, err error) { return j.add(ops, j.epoch, &j.at) }
 
 // writeAhead is write for events that the next commit brings into their tables and not
-// the one that is being made. It returns them as the journal has them, and none when there
-// is no room. Nothing of them aliases what was handed in.
-func (j *journal) writeAhead(ops []*operation) ([]journaled, error) {
+// the one that is being made. It returns what [readJournaled] reads; nil when there is no
+// room.
+func (j *journal) writeAhead(ops []*operation) (record []byte, err error) {
 	if ok, err := j.add(ops, j.epoch+1, &j.ahead); !ok || err != nil {
 		return nil, err
 	}
-	return readJournaled(bytes.Clone(j.record[journalHeader+journalStamp:]))
+	return bytes.Clone(j.record[journalHeader+journalStamp:]), nil
 }
 
 func (j *journal) add(ops []*operation, epoch uint64, at *int) (ok bool, err error) {
@@ -214,19 +214,19 @@ type journaled struct {
 // leftover is what a crash left in the journal.
 type leftover struct {
 	events  []journaled // in the order in which they came. Nothing of them aliases the file
-	last    uint64      // the epoch that none of them is behind
+	newest  uint64      // the epoch that the last of them may be of
 	damaged bool        // there was more, which cannot be read
 }
 
 // inJournal returns what a crash left in the journal.
 func inJournal(tx *bolt.Tx) (l leftover, err error) {
 	area, epoch := bytes.Clone(journalArea(tx)), journalEpoch(tx)
-	l.last = epoch + 1
+	l.newest = epoch + 1
 	if err := l.add(area, epoch); err != nil {
 		return l, err
 	}
 	n := len(l.events)
-	err = l.add(area, l.last)
+	err = l.add(area, l.newest)
 	l.damaged = l.damaged || n == 0 && len(l.events) > 0
 	return l, err
 }
@@ -270,6 +270,7 @@ func journalRecord(b []byte) []byte {
 	return body
 }
 
+// readJournaled reads the events of a record, behind its stamp. They alias it.
 func readJournaled(b []byte) (list []journaled, err error) {
 	if b[0] == 0 || b[0] > journalVersion {
 		return nil, fmt.Errorf("%w: its journal is of version %d, this program knows %d", ErrNewer, b[0], journalVersion)
@@ -369,7 +370,7 @@ func (db *DB) bring(tx *bolt.Tx, l *leftover) (t *transaction, err error) {
 			return nil, err
 		}
 	}
-	if err := endEpoch(tx, l.last); err != nil {
+	if err := endEpoch(tx, l.newest); err != nil {
 		return nil, err
 	}
 	if err := t.finish(); err != nil {

@@ -431,6 +431,37 @@ func TestSalvageBesideAFullJournal(t *testing.T) {
 	})
 }
 
+// TestMemoryEndsTheLingering: what an event remembers is weighed before a transaction begins.
+func TestMemoryEndsTheLingering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, c := lingering(t)
+		accept(t, db, newBegun("e1", "h"))
+		began, remembering := time.Now(), newBegun("e2", "h")
+		remembering.Remember = func([]byte) ([]byte, error) { return []byte(`{"seen":1}`), nil }
+		accept(t, db, remembering)
+		if c.count() != 2 || c.last() != 1 || time.Since(began) != 0 {
+			t.Errorf("%d commits after %s, the last of %d operations; want two at once, of one each", c.count(), time.Since(began), c.last())
+		}
+		wantBegun(t, crashed(t, db), "e1", "e2")
+	})
+}
+
+// TestLaterRoundFails: what was answered for before is durable.
+func TestLaterRoundFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, c := lingering(t)
+		accept(t, db, newBegun("e1", "h"))
+		bad := errors.New("bad")
+		if err := db.do(ctx, func(*transaction) error { return bad }); !errors.Is(err, ErrBroken) || !errors.Is(err, bad) {
+			t.Errorf("do: %v; want %v", err, bad)
+		}
+		if err := db.Accept(ctx, []*event.Admission{newBegun("e2", "h")}); !errors.Is(err, ErrBroken) || c.count() != 0 {
+			t.Errorf("Accept: %v after %d commits; want %v, and none", err, c.count(), ErrBroken)
+		}
+		wantBegun(t, crashed(t, db), "e1")
+	})
+}
+
 // TestReaderBesideACommit: what it asks for comes with that commit.
 func TestReaderBesideACommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -78,9 +78,8 @@ func quarantined(seq uint64, err error) error {
 // first, with their timelines.
 func (db *DB) Find(ctx context.Context, id string) (list []event.Record, err error) {
 	hash := hashID([]byte(id))
-	places := db.places(hash)
-	err = db.view(ctx, func(r *snapshot) error {
-		for _, seq := range r.seqs(places, hash) {
+	err = db.viewPlaces(ctx, []uint64{hash}, func(r *snapshot, places [][]place) error {
+		for _, seq := range r.seqs(places[0], hash) {
 			rec, err := r.record(seq)
 			if rec.ID == "" {
 				rec.ID = id // its head is damaged; the index says it has this id
@@ -144,10 +143,9 @@ func (s *state) damage(err error) {
 // correlated returns where the events of a conversation may be found, oldest
 // first: those that name it, and the one whose id it is.
 func (db *DB) correlated(ctx context.Context, id string) (seqs []uint64, err error) {
-	named, own := hashCorrelation([]byte(id)), hashID([]byte(id))
-	namedPlaces, ownPlaces := db.places(named), db.places(own)
-	err = db.view(ctx, func(r *snapshot) error {
-		seqs = append(r.seqs(namedPlaces, named), r.seqs(ownPlaces, own)...)
+	hashes := correlationHashes(id)
+	err = db.viewPlaces(ctx, hashes[:], func(r *snapshot, places [][]place) error {
+		seqs = append(r.seqs(places[0], hashes[0]), r.seqs(places[1], hashes[1])...)
 		return nil
 	})
 	slices.Sort(seqs)

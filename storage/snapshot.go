@@ -29,8 +29,8 @@ func (db *DB) view(ctx context.Context, f func(*snapshot) error) (err error) {
 	return db.viewCommitted(f)
 }
 
-// viewCommitted is view of what is committed, for what no new event is part of. It waits
-// for nobody.
+// viewCommitted is view of what is committed, for what no new event is part of, or what is
+// shown by now. It waits for nobody.
 func (db *DB) viewCommitted(f func(*snapshot) error) (err error) {
 	defer func() { logPanic(db.log.Debug(), err) }()
 	defer recoverPanic(&err)

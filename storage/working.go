@@ -178,11 +178,7 @@ func (located) event(b *segmentBuckets, seq uint64) (*event.Event, error) { retu
 // it has none, or no event belongs to it. [ErrQuarantined]: it is damaged.
 func (db *DB) WorkingData(ctx context.Context, correlationID string) (d event.Document, err error) {
 	hashes := correlationHashes(correlationID)
-	places := [2][]place{db.places(hashes[0]), db.places(hashes[1])}
-	if len(places[0])+len(places[1]) == 0 {
-		return d, fmt.Errorf("conversation %q: %w", correlationID, event.ErrNotFound)
-	}
-	err = db.view(ctx, func(r *snapshot) error {
+	err = db.viewPlaces(ctx, hashes[:], func(r *snapshot, places [][]place) error {
 		seqs := append(r.seqs(places[0], hashes[0]), r.seqs(places[1], hashes[1])...)
 		slices.Sort(seqs)
 		if _, d, err = locate(located{r}, correlationID, slices.Compact(seqs)); err == nil && d.Version == 0 {

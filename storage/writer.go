@@ -35,7 +35,8 @@ type operation struct {
 
 	early bool // it brings events from the journal into their tables: see [DB.commitBeside]
 
-	show bool // it asks that all that is durable be seen, and for nothing else
+	show bool // it asks that all that is durable be seen, and for nothing else…
+	soon bool // …and what was when it came is, once the commit has ended beside which it did
 
 	divisible bool // who asks takes fewer steps at a time when refused: [event.ErrTooMuch]
 
@@ -103,12 +104,10 @@ func (db *DB) write() {
 // shown answers those who ask for what is seen by now, as they came while it was
 // committed, and returns the others.
 func (db *DB) shown(group []*operation) []*operation {
-	if db.unseen.Load() {
-		return group
-	}
+	unseen := db.unseen.Load()
 	rest := group[:0]
 	for _, op := range group {
-		if op.show {
+		if op.show && (!unseen || op.soon) {
 			op.finish(nil)
 		} else {
 			rest = append(rest, op)
@@ -131,11 +130,14 @@ func (op *operation) taken(now time.Time) { op.due = now.Add(op.patience) }
 // take waits for an operation and returns it with all that wait behind it.
 // Groups grow with the load: only one in which all are patient waits for more.
 func (db *DB) take() (group []*operation, ok bool) {
+	weight := db.early.beside // of the group
 	group = db.early.moveTo(db.group[:0])
 	var op *operation
 	switch {
 	case len(group) > 0:
-		op = db.another(patientUntil(group))
+		if len(group) < maxGroup && weight < maxGroupBytes {
+			op = db.another(patientUntil(group))
+		}
 	case len(db.postponed) > 0:
 		group, op = db.resume(group)
 	default:
@@ -149,7 +151,7 @@ func (db *DB) take() (group []*operation, ok bool) {
 			}
 		}
 	}
-	weight, until := 0, patientUntil(group)
+	until := patientUntil(group)
 	for op != nil {
 		op.taken(time.Now())
 		if op.patience == 0 {
@@ -281,8 +283,11 @@ func (db *DB) begun(group []*operation) (tx *bolt.Tx, rest []*operation, err err
 		db.locked()
 	}
 	full := db.Full() != ""
-	n := earlyOf(group)
-	rest = group[:n+len(db.afford(group[n:], tx, tx.Size()+db.cost(group[:n])))]
+	n, high := earlyOf(group), tx.Size()
+	for _, op := range group[:n] {
+		high += op.cost()
+	}
+	rest = group[:n+len(db.afford(group[n:], tx, high))]
 	if full && len(rest) == 0 && len(db.postponed) > 0 {
 		db.stalls++
 	} else {
@@ -315,7 +320,7 @@ func (db *DB) apply(tx *bolt.Tx, group *[]*operation) (t *transaction, err error
 		return nil, err
 	}
 	used := tx.Size() // but for what the commit adds
-	if err := db.commitBeside(t, used); err != nil {
+	if err := db.commitBeside(t, used+db.cost(*group)); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	if t.noted > 0 {
