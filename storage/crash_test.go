@@ -90,13 +90,20 @@ func wantAcknowledged(t *testing.T, path string, accepted map[string]uint64, ste
 
 // childLoad stores and steps, and prints what was acknowledged, until it is killed.
 func childLoad(t *testing.T, path string) {
-	db, err := Open(Options{Path: path, segmentEvents: 40})
+	o := Options{Path: path, segmentEvents: 40}
+	calm := rand.IntN(2) == 0
+	if calm { // and commits are so slow that most kills come in one
+		o.beforeCommit = func() error {
+			time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
+			return nil
+		}
+	}
+	db, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	fmt.Println("ready")
 	out := &acknowledger{w: bufio.NewWriter(os.Stdout)}
-	calm := rand.IntN(2) == 0
 	var writers sync.WaitGroup
 	for w := range 8 {
 		writers.Go(func() {
@@ -142,6 +149,10 @@ func loadOnce(t *testing.T, db *DB, out *acknowledger, id string, calm bool) {
 	}
 	seq := a.Event.Seq
 	out.print('a', seq, id)
+	if calm && rand.IntN(4) > 0 { // its handler is slow; the next one comes while another commits
+		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
+		return
+	}
 	for attempt, status := range []event.Status{event.InProgress, event.Retry, event.InProgress, event.Failed} {
 		if begun && attempt == 0 {
 			continue
