@@ -53,8 +53,10 @@
 //   - There is one writer. It takes whatever operations are waiting, applies
 //     them in order and commits them together (group commit).
 //   - New events may be durable before their transaction is committed: it then stays
-//     open for others, and whoever reads ends that (linger.go). So no reader, and
-//     nothing that is answered, is ahead of what a crash leaves or behind it.
+//     open for others, and whoever reads ends that (linger.go). They may be while the
+//     commit before theirs is made, the only thing that is done beside the writer
+//     (early.go). So no reader, and nothing that is answered, is ahead of what a crash
+//     leaves or behind it.
 //   - The file is extended with zeros ahead of need (extend.go). What lies behind
 //     bbolt's high-water mark belongs to nobody.
 //   - An operation checks everything before it writes anything. What fails after
@@ -90,7 +92,7 @@
 // # Reading order
 //
 // [DB] and [Open]; open.go and inspect.go (the file); writer.go (the group
-// commit), linger.go and journal.go (light load) and snapshot.go (reading); accept.go and update.go (the two
+// commit), linger.go, early.go and journal.go (light load) and snapshot.go (reading); accept.go and update.go (the two
 // operations), due.go and dueruns.go (what waits), lines.go and turns.go (order),
 // redrives.go (many of them, as a job), schedules.go; segment.go, idindex.go,
 // sieve.go and find.go (where events lie and how they are found); list.go, scan.go and
