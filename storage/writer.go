@@ -132,11 +132,15 @@ func (op *operation) taken(now time.Time) { op.due = now.Add(op.patience) }
 func (db *DB) take() (group []*operation, ok bool) {
 	weight := db.early.beside // of the group
 	group = db.early.moveTo(db.group[:0])
+	var until time.Time // until when all of them are patient
+	for i, op := range group {
+		until = op.limit(until, i == 0)
+	}
 	var op *operation
 	switch {
 	case len(group) > 0:
 		if len(group) < maxGroup && weight < maxGroupBytes {
-			op = db.another(patientUntil(group))
+			op = db.another(until)
 		}
 	case len(db.postponed) > 0:
 		group, op = db.resume(group)
@@ -151,14 +155,9 @@ func (db *DB) take() (group []*operation, ok bool) {
 			}
 		}
 	}
-	until := patientUntil(group)
 	for op != nil {
 		op.taken(time.Now())
-		if op.patience == 0 {
-			until = time.Time{}
-		} else if len(group) == 0 || op.due.Before(until) {
-			until = op.due
-		}
+		until = op.limit(until, len(group) == 0)
 		group, weight = append(group, op), weight+op.weight
 		op = nil
 		if len(group) < maxGroup && weight < maxGroupBytes {
@@ -169,15 +168,14 @@ func (db *DB) take() (group []*operation, ok bool) {
 	return group, true
 }
 
-// patientUntil returns until when all of a group are patient.
-func patientUntil(group []*operation) (until time.Time) {
-	for i, op := range group {
-		switch {
-		case op.patience == 0:
-			return time.Time{}
-		case i == 0 || op.due.Before(until):
-			until = op.due
-		}
+// limit returns until when a group is patient that an operation joins, as the first or not;
+// the zero time when it is not.
+func (op *operation) limit(until time.Time, first bool) time.Time {
+	switch {
+	case op.patience == 0:
+		return time.Time{}
+	case first || op.due.Before(until):
+		return op.due
 	}
 	return until
 }
